@@ -1,0 +1,121 @@
+# `make help` lists what there is. Nothing but make and Python 3.10 or newer (with venv) has to be there first.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+# More arguments for pip install, for example an index with CPU-only builds of PyTorch.
+PIP_ARGS ?=
+# What pytest runs, for example: make pytest TESTS='tests/jobs -k unknown_key'
+TESTS ?=
+VENV ?= .venv
+TEST_VENV ?= .venv-test
+# Where a wheel of $(TORCH) that fits every machine can be had. On other versions the tests that need it are left out.
+TORCH_PYTHONS := 3.11
+
+.SUFFIXES:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint pytest quick bench wheel clean python demo-venv test-venv
+
+# Python for pip and builds alone, whatever the shell has set up for other projects.
+unexport PYTHONPATH PYTHONHOME
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+say = printf '\n== %s\n'
+python_version = $$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+has_torch = case ' $(TORCH_PYTHONS) ' in *" $(python_version) "*) true;; *) false;; esac
+pytest = $(TEST_VENV)/bin/python -m pytest -p no:cacheprovider
+
+# A virtual environment is used again when its last step wrote into .complete what it was made from, and that is what is
+# asked for now. Any other (interrupted, other Python, other requirements, moved checkout) is thrown away and made anew:
+# pip cannot tell a package that was half unpacked from a whole one. Downloads are in pip's cache by then.
+#   $(call made_venv,FOLDER,WHAT IT IS FOR,REQUIREMENTS,SHELL COMMANDS THAT FILL IT)
+define made_venv
+set -e; \
+key="$(abspath $(1)) $$($(PYTHON) -c 'import sys; print(sys.version.split()[0], sys.base_prefix)') $(3) $$(cksum < pyproject.toml)"; \
+if [ "$$(cat $(1)/.complete 2>/dev/null)" = "$$key" ] && $(1)/bin/python -c '' 2>/dev/null; then \
+    $(say) '$(2): the virtual environment $(1) is up to date'; \
+else \
+    $(say) "$(2): making the virtual environment $(1) with Python $(python_version)"; \
+    rm -rf $(1); \
+    $(PYTHON) -m venv $(1) || { rm -rf $(1); echo 'make: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }; \
+    $(4) \
+    echo "$$key" > $(1)/.complete; \
+fi
+endef
+
+define fill_demo
+$(say) 'demo: installing $(TORCH) and numpy'; \
+$(VENV)/bin/python -m pip install $(PIP_ARGS) $(TORCH) numpy; \
+$(say) 'demo: installing Regiment from this checkout'; \
+$(VENV)/bin/python -m pip install $(PIP_ARGS) --editable .;
+endef
+
+define fill_test
+$(say) 'test: installing the tools'; \
+$(TEST_VENV)/bin/python -m pip install -q $(PIP_ARGS) --upgrade 'pip>=25.1'; \
+$(TEST_VENV)/bin/python -m pip install -q $(PIP_ARGS) --group dev; \
+if $(has_torch); then \
+    $(say) 'test: installing $(TORCH) and numpy'; \
+    $(TEST_VENV)/bin/python -m pip install -q $(PIP_ARGS) $(TORCH) numpy; \
+fi;
+endef
+
+help: ## this list
+	@echo 'make TARGET [PYTHON=python3.11] [TORCH=torch==2.13.0] [PIP_ARGS=...] [TESTS=...]'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do printf '  %-8s %s\n' "$$name" "$$what"; done
+
+demo: demo-venv ## train a small model on 2 nodes x 2 processes, emulated on this machine
+	@$(say) 'demo: regiment run jobs/examples/pytorch-ddp/job.yml'
+	@$(VENV)/bin/regiment run --workspace .regiment jobs/examples/pytorch-ddp/job.yml
+
+test: lint pytest ## everything: formatting, lint, types, import contracts, the tests on the built wheel
+
+lint: wheel ## ruff, mypy, import contracts
+	@$(say) 'lint: ruff check'
+	@$(TEST_VENV)/bin/ruff check .
+	@$(say) 'lint: ruff format --check'
+	@$(TEST_VENV)/bin/ruff format --check .
+	@$(say) 'lint: mypy --strict'
+	@$(TEST_VENV)/bin/mypy
+	@$(say) 'lint: import contracts'
+	@PYTHONPATH=src $(TEST_VENV)/bin/lint-imports
+
+pytest: wheel ## the tests alone
+	@set -e; \
+	if $(has_torch); then \
+	    $(say) 'pytest: the whole suite, 2 at a time'; chosen='not benchmark'; \
+	else \
+	    $(say) "pytest: without the tests that need PyTorch: they run on Python $(TORCH_PYTHONS), this is $(python_version)"; \
+	    chosen='not benchmark and not torch'; \
+	fi; \
+	$(pytest) -n 2 -m "$$chosen" $(TESTS)
+
+quick: wheel ## the tests that need neither PyTorch nor patience
+	@$(say) "quick: without slow tests and those that need PyTorch, on Python $(python_version)"
+	@$(pytest) -n 2 -m 'not benchmark and not torch and not slow' $(TESTS)
+
+bench: wheel ## measure, and print the numbers
+	@$(say) 'bench: the tests marked benchmark, one after the other'
+	@$(pytest) -s -m benchmark $(TESTS)
+
+wheel: test-venv
+	@$(say) 'wheel: building the sdist, from it the wheel, and installing that'
+	@rm -rf dist
+	@$(TEST_VENV)/bin/python -m build --no-isolation --outdir dist . > dist.log 2>&1 || { cat dist.log; rm -f dist.log; exit 1; }
+	@mv dist.log dist/build.log
+	@$(TEST_VENV)/bin/python -m pip install -q $(PIP_ARGS) dist/*.whl
+	@$(TEST_VENV)/bin/python -m pip install -q --force-reinstall --no-deps dist/*.whl
+	@ls dist/*.whl
+
+clean: ## remove what make made; runs in .regiment stay
+	rm -rf .venv .venv-test dist build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+python:
+	@$(PYTHON) -c '' > /dev/null 2>&1 || { echo 'make: cannot run $(PYTHON); install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: Regiment needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make PYTHON=/path/to/python3" >&2; exit 1; }
+
+demo-venv: python
+	@$(call made_venv,$(VENV),demo,$(TORCH),$(fill_demo))
+
+test-venv: python
+	@$(call made_venv,$(TEST_VENV),test,$(TORCH),$(fill_test))

@@ -1,0 +1,52 @@
+"""What a decision can ask the coordinator to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PrepareNodes:
+    """Let every node copy the code."""
+
+
+@dataclass(frozen=True)
+class StartProcesses:
+    """Make the plan and let every node start its processes."""
+
+
+@dataclass(frozen=True)
+class StopNode:
+    """End a node's processes: SIGTERM, `grace` seconds, SIGKILL; with no grace, SIGKILL at once."""
+
+    node: int
+    grace: float
+
+
+@dataclass(frozen=True)
+class FenceNode:
+    """Make sure by other means than its agent that a lost node runs nothing of ours."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class CollectNode:
+    """Bring in what the job wrote on a node."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class ReleaseNode:
+    """Tell a node's agent to go."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class EndRun:
+    """Write the verdict and end."""
+
+
+Action = PrepareNodes | StartProcesses | StopNode | FenceNode | CollectNode | ReleaseNode | EndRun

@@ -1,0 +1,81 @@
+"""Which of several failures came first in truth, when the order of their ends does not tell.
+
+A rank that raises often closes its connections (in a `finally`, or while Python shuts down) before it ends.
+Its peers then die of the closed connection, and may end sooner. Their last words give them away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from regiment.jobs.errors import ExitStatus
+from regiment.jobs.record import ProcessStatus
+
+from .decide import failure_message
+from .state import Cause, Process, State
+
+_PEER_GONE = re.compile(
+    r"connection (was )?(closed|reset|refused|aborted)|broken pipe|socket (has been )?closed|connectFullMesh"
+    r"|remote (process|peer)? ?(has )?(exited|closed)|ncclRemoteError|ncclSystemError|recvValue failed|sendBytes failed"
+    r"|DistNetworkError|DistStoreError",
+    re.IGNORECASE,
+)
+"""What Gloo, NCCL, PyTorch's store and sockets say when the other side has gone."""
+_EXCEPTION = re.compile(
+    r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit|Warning|Failure)\b.*|what\(\):.*)$"
+)
+"""The line that ends a Python traceback, or what C++ says of an exception nobody caught."""
+
+Tails = Mapping[int, tuple[str, ...]]
+"""The last lines of logs, by rank."""
+
+
+def suspects(state: State) -> tuple[int, ...]:
+    """Give the ranks whose last words are worth reading: those that failed, and those we stopped after that."""
+    if state.cause is None or state.cause.rank is None:
+        return ()
+    wanted = (ProcessStatus.FAILED, ProcessStatus.STOPPED)
+    return tuple(rank for rank, process in enumerate(state.processes) if process.status in wanted)
+
+
+def reconsidered(state: State, tails: Tails) -> State:
+    """Give the state with the blame where the logs put it; as it was where they say nothing against that."""
+    if state.cause is None or state.cause.rank is None or not _is_victim(tails.get(state.cause.rank, ())):
+        return state
+    failed = [rank for rank in suspects(state) if state.processes[rank].status is ProcessStatus.FAILED]
+    stopped = [rank for rank in suspects(state) if state.processes[rank].status is ProcessStatus.STOPPED]
+    for ranks in (failed, stopped):
+        # Of those that failed by themselves any but a victim will do; of those we stopped only one that was
+        # about to end with an exception of its own.
+        words = {rank: tails.get(rank, ()) for rank in ranks if not _is_victim(tails.get(rank, ()))}
+        guilty = [rank for rank, tail in words.items() if ranks is failed or _exception(tail)]
+        if guilty:
+            return _blame(state, min(guilty, key=lambda rank: state.processes[rank].ended_at or 0.0), tails)
+    return state
+
+
+def _blame(state: State, rank: int, tails: Tails) -> State:
+    process = state.processes[rank]
+    message = failure_message(rank, process.node, process.exit_code, process.signal, alone=False)
+    if process.status is ProcessStatus.STOPPED:
+        message = f"rank {rank} on node-{process.node} failed first: {_exception(tails[rank])}"
+        process = replace(process, status=ProcessStatus.FAILED)
+    processes: tuple[Process, ...] = (*state.processes[:rank], process, *state.processes[rank + 1 :])
+    cause = Cause(message, ExitStatus.JOB_FAILED, process.ended_at or 0.0, process.node, rank)
+    return replace(state, processes=processes, cause=cause)
+
+
+def _is_victim(tail: tuple[str, ...]) -> bool:
+    exception = _exception(tail)
+    return exception is not None and _PEER_GONE.search(exception) is not None
+
+
+def _exception(tail: tuple[str, ...]) -> str | None:
+    """Give the last line of the last traceback in a log's last lines."""
+    for line in reversed(tail):
+        found = _EXCEPTION.match(line.strip())
+        if found:
+            return found[1]
+    return None

@@ -1,0 +1,349 @@
+"""What to do about what happened: all policy of a run, with no effects.
+
+`decide(state, event, now)` gives the next state and the actions for the coordinator to perform. The
+coordinator feeds it every event in order and calls it with `TimePassed` when `state.wake_at` has come.
+`now` is the coordinator's monotonic clock in seconds; no other machine's clock is ever compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from regiment.jobs.errors import ExitStatus
+from regiment.jobs.record import ProcessStatus
+
+from .actions import (
+    Action,
+    CollectNode,
+    EndRun,
+    FenceNode,
+    PrepareNodes,
+    ReleaseNode,
+    StartProcesses,
+    StopNode,
+)
+from .events import (
+    Event,
+    LauncherExited,
+    NodeCollected,
+    NodeFailed,
+    NodeGone,
+    NodeLost,
+    NodePrepared,
+    NodeStopped,
+    NodeUp,
+    ProcessExited,
+    ProcessStarted,
+    StopRequested,
+    TimePassed,
+)
+from .state import BEFORE_END, Cause, NodeState, Phase, Process, State
+
+SETTLE = 0.15
+"""Seconds between the first failure and the stop: one that failed a moment before, and is only slower to end,
+ends by itself in them, so that the blame can go where it belongs."""
+STOP_MARGIN = 10.0
+"""Seconds after the grace in which a node has to prove its processes dead before it counts as lost."""
+RELEASE_LIMIT = 15.0
+"""Seconds an agent may take to go after it was released."""
+
+Decision = tuple[State, tuple[Action, ...]]
+
+
+def decide(state: State, event: Event, now: float) -> Decision:
+    """Give the next state of a run and what to do now."""
+    if state.phase is Phase.ENDED:
+        return state, ()
+    return _RULES[type(event)](state, event, now)
+
+
+# --- the way up -------------------------------------------------------------------------------------
+
+
+def _node_up(state: State, event: NodeUp, now: float) -> Decision:
+    if state.nodes[event.node] is not NodeState.STARTING:
+        return state, ()
+    state = _with_node(state, event.node, NodeState.UP)
+    if all(node is NodeState.UP for node in state.nodes):
+        return replace(state, phase=Phase.PREPARING, patience_until=None), (PrepareNodes(),)
+    return state, ()
+
+
+def _node_prepared(state: State, event: NodePrepared, now: float) -> Decision:
+    if state.phase is not Phase.PREPARING:
+        return state, ()
+    state = _with_node(state, event.node, NodeState.PREPARED)
+    if all(node is NodeState.PREPARED for node in state.nodes):
+        return replace(state, phase=Phase.RUNNING), (StartProcesses(),)
+    return state, ()
+
+
+def _process_started(state: State, event: ProcessStarted, now: float) -> Decision:
+    process = state.processes[event.rank]
+    may_start = process.status is ProcessStatus.NOT_STARTED or (
+        process.status.has_ended and state.policy.launcher_restarts > 0 and state.phase is Phase.RUNNING
+    )
+    if not may_start:
+        return state, ()
+    fresh = Process(process.node, ProcessStatus.RUNNING, event.pid, started_at=now)
+    # torchrun's own restart: what failed in its last round is no longer what decides.
+    cause = None if process.status.has_ended else state.cause
+    return replace(_with_process(state, event.rank, fresh), cause=cause), ()
+
+
+# --- the ends of processes --------------------------------------------------------------------------
+
+
+def _process_exited(state: State, event: ProcessExited, now: float) -> Decision:
+    process = state.processes[event.rank]
+    if process.status.has_ended:
+        return state, ()
+    status = _ended_status(state, event)
+    state = _with_process(
+        state,
+        event.rank,
+        replace(process, status=status, exit_code=event.exit_code, signal=event.signal, ended_at=now),
+    )
+    if status is ProcessStatus.FAILED:
+        state = _blame_process(state, event, process.node)
+        if state.phase is Phase.RUNNING and state.policy.launcher_restarts == 0:
+            state = replace(state, settled_at=state.settled_at or now + SETTLE)
+    if state.settled_at is not None and state.phase is Phase.RUNNING and not _any_running(state):
+        return _stop(state, now)
+    if state.phase is Phase.RUNNING and all(p.status is ProcessStatus.COMPLETED for p in state.processes):
+        return _collect(state, now)
+    return state, ()
+
+
+_CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGSYS"})
+
+
+def _ended_status(state: State, event: ProcessExited) -> ProcessStatus:
+    ours = event.asked and event.signal not in _CRASHES
+    if ours:
+        return ProcessStatus.CANCELED if state.canceled is not None else ProcessStatus.STOPPED
+    return ProcessStatus.COMPLETED if event.exit_code == 0 else ProcessStatus.FAILED
+
+
+def _blame_process(state: State, event: ProcessExited, node: int) -> State:
+    """Make this failure the cause if it is the earliest; events of two nodes may arrive out of order."""
+    earliest = state.cause is None or (state.cause.rank is not None and event.at < state.cause.at)
+    if state.canceled is not None or not earliest:
+        return state
+    alone = state.policy.world_size == 1
+    message = failure_message(event.rank, node, event.exit_code, event.signal, alone=alone)
+    return replace(state, cause=Cause(message, ExitStatus.JOB_FAILED, event.at, node, event.rank))
+
+
+def failure_message(rank: int, node: int, exit_code: int | None, signal: str | None, *, alone: bool) -> str:
+    """Say in one line which process failed first and how."""
+    who = "the process failed" if alone else f"rank {rank} on node-{node} failed first"
+    return f"{who}: {how_it_ended(exit_code, signal)}"
+
+
+def how_it_ended(exit_code: int | None, signal: str | None) -> str:
+    """Say in words how a process ended."""
+    if signal:
+        return f"killed by {signal}"
+    return f"exit code {exit_code}" if exit_code is not None else "nobody saw how it ended"
+
+
+def _launcher_exited(state: State, event: LauncherExited, now: float) -> Decision:
+    if state.phase is not Phase.RUNNING:
+        return state, ()
+    own = [p for p in state.processes if p.node == event.node]
+    if all(p.status is ProcessStatus.COMPLETED for p in own):
+        return state, ()
+    if state.cause is None:
+        never = all(p.status is ProcessStatus.NOT_STARTED for p in own)
+        when = "before it started its processes" if never else "before its processes had ended"
+        message = f"the launcher on node-{event.node} ended {when}: {how_it_ended(event.exit_code, event.signal)}"
+        state = replace(state, cause=Cause(message, ExitStatus.JOB_FAILED, now, event.node))
+    return _stop(state, now)
+
+
+# --- the ends of nodes ------------------------------------------------------------------------------
+
+
+def _node_failed(state: State, event: NodeFailed, now: float) -> Decision:
+    state = _blame_node(state, event.node, event.reason, now)
+    return _stop(state, now) if state.phase in BEFORE_END else (state, ())
+
+
+def _node_lost(state: State, event: NodeLost, now: float) -> Decision:
+    if state.nodes[event.node] in (NodeState.GONE, NodeState.LOST):
+        return state, ()
+    state = _with_node(state, event.node, NodeState.LOST)
+    state = replace(state, processes=tuple(_lost(p, now) if p.node == event.node else p for p in state.processes))
+    state = _blame_node(state, event.node, event.reason, now)
+    fence = (FenceNode(event.node),)
+    state, actions = _stop(state, now) if state.phase in BEFORE_END else _settle(state, now)
+    return state, fence + actions
+
+
+def _lost(process: Process, now: float) -> Process:
+    if process.status is not ProcessStatus.RUNNING:
+        return process
+    return replace(process, status=ProcessStatus.LOST, ended_at=now)
+
+
+def _blame_node(state: State, node: int, reason: str, now: float) -> State:
+    # Once the outputs are in (or the run was ended for another reason) a node's end changes nothing.
+    if state.cause is not None or state.canceled is not None or state.phase is Phase.RELEASING:
+        return state
+    return replace(state, cause=Cause(f"node-{node} {reason}", ExitStatus.NODE_ERROR, now, node))
+
+
+def _node_stopped(state: State, event: NodeStopped, now: float) -> Decision:
+    if state.nodes[event.node] >= NodeState.STOPPED or state.phase is not Phase.STOPPING:
+        return state, ()
+    return _settle(_with_node(state, event.node, NodeState.STOPPED), now)
+
+
+def _node_collected(state: State, event: NodeCollected, now: float) -> Decision:
+    if state.nodes[event.node] >= NodeState.COLLECTED:
+        return state, ()
+    return _settle(_with_node(state, event.node, NodeState.COLLECTED), now)
+
+
+def _node_gone(state: State, event: NodeGone, now: float) -> Decision:
+    if state.phase is not Phase.RELEASING and state.nodes[event.node] is not NodeState.LOST:
+        return _node_lost(state, NodeLost(event.node, "ended before its work was done"), now)
+    if state.nodes[event.node] is NodeState.LOST:
+        return state, ()
+    return _settle(_with_node(state, event.node, NodeState.GONE), now)
+
+
+# --- the user's wish, and time ----------------------------------------------------------------------
+
+
+def _stop_requested(state: State, event: StopRequested, now: float) -> Decision:
+    if event.force and not state.forced:
+        state = replace(state, forced=True)
+        if state.phase in (Phase.STOPPING, Phase.COLLECTING):
+            return _hurry(state, event, now)
+    if state.phase is Phase.STOPPING and event.grace is not None:
+        return _shorten(state, event.grace, now)
+    if state.phase not in BEFORE_END:
+        return state, ()
+    if state.cause is None:
+        state = replace(state, canceled=event.reason)
+    return _stop(state, now, event.grace)
+
+
+def _shorten(state: State, grace: float, now: float) -> Decision:
+    """Give processes that are being stopped less time than they had."""
+    if state.kill_at is None or state.kill_at <= now + grace:
+        return state, ()
+    state = replace(state, kill_at=now + grace, patience_until=now + grace + STOP_MARGIN)
+    return state, tuple(StopNode(node, grace) for node in _alive(state, NodeState.STOPPED))
+
+
+def _hurry(state: State, event: StopRequested, now: float) -> Decision:
+    if state.phase is Phase.COLLECTING:
+        if state.cause is None and state.canceled is None:
+            state = replace(state, canceled=f"{event.reason} while outputs were being collected")
+        return _release(state, now)
+    state = replace(state, kill_at=now, patience_until=now + STOP_MARGIN)
+    return state, tuple(StopNode(node, 0.0) for node in _alive(state, NodeState.STOPPED))
+
+
+def _time_passed(state: State, event: TimePassed, now: float) -> Decision:
+    limit = state.policy.time_limit
+    if limit is not None and state.phase in BEFORE_END and now >= state.started_at + limit:
+        return _stop_requested(state, StopRequested(f"time limit of {limit:g} s reached"), now)
+    if state.settled_at is not None and state.phase is Phase.RUNNING and now >= state.settled_at:
+        return _stop(state, now)
+    if state.patience_until is None or now < state.patience_until:
+        return state, ()
+    reason, wanted = _WAITED_FOR[state.phase]
+    actions: tuple[Action, ...] = ()
+    for node in _alive(state, wanted):
+        state, more = _node_lost(state, NodeLost(node, reason), now)
+        actions += more
+    return state, actions
+
+
+_WAITED_FOR = {
+    Phase.STARTING: ("did not come up in time", NodeState.UP),
+    Phase.STOPPING: ("could not prove its processes dead in time", NodeState.STOPPED),
+    Phase.RELEASING: ("did not end in time", NodeState.GONE),
+}
+"""For each phase with a time limit of its own: what is said of nodes that miss it, and the state they missed."""
+
+
+# --- moving on --------------------------------------------------------------------------------------
+
+
+def _stop(state: State, now: float, grace: float | None = None) -> Decision:
+    """End all processes everywhere."""
+    grace = 0.0 if state.forced else min(state.policy.grace, grace if grace is not None else state.policy.grace)
+    aborted = [i for i, node in enumerate(state.nodes) if node is NodeState.STARTING]
+    state = replace(state, phase=Phase.STOPPING, kill_at=now + grace, patience_until=now + grace + STOP_MARGIN)
+    for node in aborted:
+        state = _with_node(state, node, NodeState.LOST)
+    actions: tuple[Action, ...] = tuple(FenceNode(node) for node in aborted)
+    actions += tuple(StopNode(node, grace) for node in _alive(state, NodeState.STOPPED))
+    state, more = _settle(state, now)
+    return state, actions + more
+
+
+def _settle(state: State, now: float) -> Decision:
+    """Move to the next phase if every node that still lives has done its part of this one."""
+    if state.phase is Phase.STOPPING and not _alive(state, NodeState.STOPPED):
+        return _collect(state, now)
+    if state.phase is Phase.COLLECTING and not _alive(state, NodeState.COLLECTED):
+        return _release(state, now)
+    if state.phase is Phase.RELEASING and not _alive(state, NodeState.GONE):
+        return replace(state, phase=Phase.ENDED, patience_until=None), (EndRun(),)
+    return state, ()
+
+
+def _collect(state: State, now: float) -> Decision:
+    nodes = _alive(state, NodeState.COLLECTED)
+    state = replace(state, phase=Phase.COLLECTING, kill_at=None, patience_until=None)
+    if state.forced or not nodes:
+        return _release(state, now)
+    return state, tuple(CollectNode(node) for node in nodes)
+
+
+def _release(state: State, now: float) -> Decision:
+    nodes = _alive(state, NodeState.GONE)
+    state = replace(state, phase=Phase.RELEASING, patience_until=now + RELEASE_LIMIT)
+    state, more = _settle(state, now)
+    return state, tuple(ReleaseNode(node) for node in nodes) + more
+
+
+def _any_running(state: State) -> bool:
+    return any(process.status is ProcessStatus.RUNNING for process in state.processes)
+
+
+def _alive(state: State, before: NodeState) -> tuple[int, ...]:
+    """Give the nodes that have not come as far as `before` and are not lost."""
+    return tuple(i for i, node in enumerate(state.nodes) if node < before)
+
+
+def _with_node(state: State, index: int, node: NodeState) -> State:
+    return replace(state, nodes=(*state.nodes[:index], node, *state.nodes[index + 1 :]))
+
+
+def _with_process(state: State, rank: int, process: Process) -> State:
+    return replace(state, processes=(*state.processes[:rank], process, *state.processes[rank + 1 :]))
+
+
+_RULES: Mapping[type[Any], Callable[[State, Any, float], Decision]] = {
+    NodeUp: _node_up,
+    NodePrepared: _node_prepared,
+    NodeFailed: _node_failed,
+    NodeLost: _node_lost,
+    ProcessStarted: _process_started,
+    ProcessExited: _process_exited,
+    LauncherExited: _launcher_exited,
+    NodeStopped: _node_stopped,
+    NodeCollected: _node_collected,
+    NodeGone: _node_gone,
+    StopRequested: _stop_requested,
+    TimePassed: _time_passed,
+}

@@ -1,0 +1,120 @@
+"""What can happen to a run: the events that decisions are made about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NodeUp:
+    """A node's agent has said hello."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class NodePrepared:
+    """A node has the code and is ready to start processes."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class NodeFailed:
+    """A node could not do its part; its agent lives and can still be told to stop."""
+
+    node: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class NodeLost:
+    """A node's agent is gone, unreachable or silent."""
+
+    node: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class ProcessStarted:
+    """A process of the job runs."""
+
+    rank: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class ProcessExited:
+    """A process of the job has ended."""
+
+    rank: int
+    exit_code: int | None
+    signal: str | None
+    """Name of the signal that killed it, or None."""
+    asked: bool
+    """Whether we or its launcher had sent it a signal before."""
+    at: float
+    """When, on the coordinator's clock as far as that is known."""
+
+
+@dataclass(frozen=True)
+class LauncherExited:
+    """A node's torchrun (or its like) has ended."""
+
+    node: int
+    exit_code: int | None
+    signal: str | None
+
+
+@dataclass(frozen=True)
+class NodeStopped:
+    """A node has proved that none of the run's processes is alive there."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class NodeCollected:
+    """A node's outputs are in the run folder."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class NodeGone:
+    """A node's agent and keeper have ended, and with them everything they ever started."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class StopRequested:
+    """Somebody wants the run to end."""
+
+    reason: str
+    """What the record will say, for example `cancelled by the user`."""
+    force: bool = False
+    """Kill at once."""
+    grace: float | None = None
+    """At most this many seconds between SIGTERM and SIGKILL."""
+
+
+@dataclass(frozen=True)
+class TimePassed:
+    """The time in `state.wake_at` has come."""
+
+
+Event = (
+    NodeUp
+    | NodePrepared
+    | NodeFailed
+    | NodeLost
+    | ProcessStarted
+    | ProcessExited
+    | LauncherExited
+    | NodeStopped
+    | NodeCollected
+    | NodeGone
+    | StopRequested
+    | TimePassed
+)

@@ -1,0 +1,173 @@
+"""What happened, told as events: the difference between two states of a run, for viewers and `events.jsonl`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from regiment.jobs.plain import to_plain
+from regiment.jobs.record import ProcessStatus, RunError, RunRecord
+
+from .decide import how_it_ended
+from .plan import Plan
+from .state import NodeState, Phase, Process, State
+
+Happening = dict[str, Any]
+"""One event as plain data; its kind is under the key `event`."""
+
+_NODE_WORDS = {
+    NodeState.STARTING: "starting",
+    NodeState.UP: "ready",
+    NodeState.PREPARED: "prepared",
+    NodeState.STOPPED: "stopped",
+    NodeState.COLLECTED: "collected",
+    NodeState.GONE: "released",
+    NodeState.LOST: "lost",
+}
+
+
+def node_word(state: State, index: int) -> str:
+    """Say in a word how a node is doing."""
+    node = state.nodes[index]
+    if node <= NodeState.PREPARED and state.phase is Phase.STOPPING:
+        return "stopping"
+    if node is NodeState.UP and state.phase is Phase.PREPARING:
+        return "preparing"
+    if node is NodeState.PREPARED and state.phase is not Phase.PREPARING:
+        return "running"
+    return _NODE_WORDS[node]
+
+
+def run_started(record: RunRecord, plan: Plan, folder: str, grace: float) -> Happening:
+    """Introduce a run to its viewers."""
+    return {
+        "event": "run_started",
+        "runId": record.run_id,
+        "folder": folder,
+        "experiment": record.experiment_name,
+        "displayName": record.display_name,
+        "distribution": record.distribution,
+        "attempt": record.attempt,
+        "graceSeconds": grace,
+        "nodes": [{"index": node.node.index, "nodeId": node.node.node_id} for node in plan.nodes],
+        "processes": [process_row(plan, rank) for rank in range(len(plan.processes))],
+    }
+
+
+def process_row(plan: Plan, rank: int) -> dict[str, Any]:
+    """Describe a planned process as `process_info.json` and viewers have it."""
+    process = plan.processes[rank]
+    return {
+        "name": process.name,
+        "rank": rank,
+        "localRank": process.local_rank,
+        "nodeRank": process.node_rank,
+        "nodeId": plan.nodes[process.node_rank].node.node_id,
+        "taskType": "worker",
+        "log": f"azureml-logs/{process.log}",
+    }
+
+
+def events_between(old: State, new: State, now: float) -> Iterator[Happening]:
+    """Tell what changed from one state to the next; `now` is the clock the states are on."""
+    if new.processes is not old.processes:
+        for rank, (before, after) in enumerate(zip(old.processes, new.processes, strict=True)):
+            if before is not after:
+                yield from _process_events(rank, before, after, new)
+    if new.kill_at is not None and (new.kill_at != old.kill_at or new.forced != old.forced):
+        yield {
+            "event": "stopping",
+            "reason": new.canceled or (new.cause.message if new.cause else ""),
+            "graceSeconds": round(max(0.0, new.kill_at - now), 3),
+            "force": new.forced,
+        }
+    if new.status is not old.status and new.phase is not Phase.ENDED:
+        yield {"event": "status", "status": new.status.value}
+    for index in range(len(new.nodes)):
+        word = node_word(new, index)
+        if word != node_word(old, index):
+            yield {"event": "node", "nodeRank": index, "nodeId": f"node-{index}", "state": word}
+
+
+def _process_events(rank: int, before: Process, after: Process, state: State) -> Iterator[Happening]:
+    if after.pid is not None and (after.pid != before.pid or before.status.has_ended):
+        yield {"event": "process_started", "rank": rank, "pid": after.pid}
+    if after.status.has_ended and not before.status.has_ended:
+        yield {
+            "event": "process_exited",
+            "rank": rank,
+            "status": after.status.value,
+            "exitCode": after.exit_code,
+            "signal": after.signal,
+            "firstFailure": is_first_failure(state, rank),
+        }
+
+
+def is_first_failure(state: State, rank: int) -> bool:
+    """Say whether this process is the one to blame."""
+    return state.cause is not None and state.cause.rank == rank
+
+
+def run_error(state: State, log: str | None, tail: tuple[str, ...]) -> RunError | None:
+    """Say why a run did not complete, and what became of the processes that are not to blame."""
+    if state.canceled is not None:
+        return RunError(message=state.canceled, followed=tuple(_followed(state)))
+    if state.cause is None:
+        return None
+    cause = state.cause
+    process = state.processes[cause.rank] if cause.rank is not None else None
+    return RunError(
+        message=cause.message,
+        rank=cause.rank,
+        node_id=None if cause.node is None else f"node-{cause.node}",
+        exit_code=process.exit_code if process else None,
+        signal=process.signal if process else None,
+        log=log,
+        tail=tail,
+        followed=tuple(_followed(state)),
+    )
+
+
+_FOLLOWED_WORDS = {
+    ProcessStatus.STOPPED: "stopped by Regiment after that",
+    ProcessStatus.CANCELED: "stopped by Regiment on request",
+    ProcessStatus.LOST: "lost with its node",
+    ProcessStatus.NOT_STARTED: "never started",
+    ProcessStatus.COMPLETED: "had completed",
+}
+
+
+def _followed(state: State) -> Iterator[str]:
+    for rank, process in enumerate(state.processes):
+        if is_first_failure(state, rank):
+            continue
+        words = _FOLLOWED_WORDS.get(process.status)
+        if process.status is ProcessStatus.FAILED:
+            words = f"failed after that: {how_it_ended(process.exit_code, process.signal)}"
+        yield f"rank {rank} on node-{process.node}: {words or process.status.value}"
+
+
+def process_info(plan: Plan, nodes: tuple[int, ...]) -> dict[str, Any]:
+    """Give the content of a `process_info.json` for some nodes of a run."""
+    return {
+        "schema": 1,
+        "runId": plan.run_id,
+        "distribution": plan.distribution,
+        "nodes": [
+            {"index": n.node.index, "nodeId": n.node.node_id, "host": n.node.host, "ip": n.node.address}
+            for n in plan.nodes
+            if n.node.index in nodes
+        ],
+        "processes": [process_row(plan, p.rank) for p in plan.processes if p.node_rank in nodes],
+    }
+
+
+def run_ended(state: State, error: RunError | None, elapsed: float) -> Happening:
+    """Tell a run's verdict."""
+    return {
+        "event": "run_ended",
+        "status": state.verdict.value,
+        "exitStatus": int(state.exit_status),
+        "error": to_plain(error),
+        "elapsedSeconds": elapsed,
+    }

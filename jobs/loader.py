@@ -1,0 +1,111 @@
+"""From a job file, of any form, to a spec."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .checks import default_experiment_name
+from .command_job import command_job
+from .errors import Fault, JobFileError
+from .foreign import find_foreign
+from .overrides import apply_overrides
+from .reading import Reader, Reading, Value
+from .runconfig import is_runconfig, runconfig
+from .runconfig_files import source_folder
+from .shapes import tagged
+from .source import parse_job, read_text
+from .spec import JobSpec
+from .sweep_job import sweep_job
+from .tree import Section
+
+_TYPES: Mapping[str, Reader] = {
+    "command": command_job,
+    "command_job": command_job,  # in files of 2021
+    "sweep": sweep_job,
+    "sweep_job": sweep_job,
+}
+JOB: Reader = tagged(_TYPES, default="command")
+"""Reads a job file, as the fields of its spec."""
+
+
+@dataclass(frozen=True)
+class LoadedJob:
+    """A job file that is right."""
+
+    spec: JobSpec
+    notes: tuple[str, ...]
+    """What is odd about it but does no harm, a line each with its place."""
+    text: str
+    """The file as it stands, without the overrides."""
+
+
+def load_job(
+    path: Path, overrides: Sequence[str], current_folder: Path, *, lenient: bool = False, paths: bool = True
+) -> LoadedJob:
+    """Load the job file at `path` with `--set` overrides; everything wrong with either is one JobFileError.
+
+    `current_folder` is where a relative `path` starts, and gives the experiment its name where the file has none.
+    `lenient`: of a key given twice the last value counts, as in Azure ML. `paths`: local files and folders that the
+    file names must exist.
+    """
+    source = _read(path, overrides, current_folder, lenient)
+    folder = Path(os.path.normpath(current_folder / path)).parent
+    if is_runconfig(source.tree):
+        return _load(source, source_folder(folder), current_folder, runconfig(None, ()), lenient, paths)
+    value = Value(source.tree, source.tree.place, "")
+    foreign = find_foreign(value)
+    if foreign is not None:
+        place, sentence = foreign
+        raise JobFileError((Fault(place.place.file, place.place.line, place.key, sentence),))
+    return _load(source, folder, current_folder, JOB, lenient, paths)
+
+
+def load_runconfig(
+    path: Path,
+    script: str | None,
+    arguments: Sequence[str],
+    overrides: Sequence[str],
+    current_folder: Path,
+    *,
+    lenient: bool = False,
+    paths: bool = True,
+) -> LoadedJob:
+    """Load a run configuration, with a script and its arguments where the command line has them.
+
+    The rest is as with `load_job`. The code is the current folder, which the script starts from.
+    """
+    source = _read(path, overrides, current_folder, lenient)
+    return _load(source, current_folder, current_folder, runconfig(script, arguments), lenient, paths)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A file that could be parsed, with the overrides applied."""
+
+    tree: Section
+    text: str
+    faults: tuple[Fault, ...]
+    notes: tuple[Fault, ...]
+
+
+def _read(path: Path, overrides: Sequence[str], current_folder: Path, lenient: bool) -> _Read:
+    content = read_text(current_folder / path, str(path))
+    source = parse_job(content, str(path), lenient)
+    if not isinstance(source.tree, Section):
+        raise JobFileError(source.faults)
+    tree, faults = apply_overrides(source.tree, overrides)
+    return _Read(tree, content, (*source.faults, *faults), source.notes)
+
+
+def _load(source: _Read, folder: Path, current_folder: Path, reader: Reader, lenient: bool, paths: bool) -> LoadedJob:
+    reading = Reading(folder, source.faults, source.notes, text=source.text, lenient=lenient, paths=paths)
+    fields = reading.read(reader, Value(source.tree, source.tree.place, ""))
+    notes = reading.finish()
+    fields = {key: found for key, found in fields.items() if found is not None}
+    fields.setdefault("experiment_name", default_experiment_name(current_folder))
+    if "code" not in fields and "code_url" not in fields:
+        fields["working_folder"] = str(folder)
+    return LoadedJob(JobSpec(**fields), notes, source.text)

@@ -1,0 +1,48 @@
+"""Where a run's nodes are: the ordered list of machines that a plan is made for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine of a run, real or emulated."""
+
+    index: int
+    """The node rank, 0 first."""
+    node_id: str
+    """What logs and folders call it, for example `node-0`."""
+    host: str
+    """Host name, for people."""
+    address: str
+    """IP address that every other node of the run reaches it by."""
+    slots: int
+    """Processes it runs."""
+    cpus: int
+    """Processors it may use."""
+    python: str
+    """Path of the Python that starts the job's launcher there; its folder comes first in PATH."""
+    gpus: tuple[str, ...] | None = None
+    """The values of CUDA_VISIBLE_DEVICES that are its share, or None where the node has no say in them."""
+    data: str = "{data}"
+    """The folder its inputs and outputs lie in; a placeholder in a plan that will not be started."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A run's nodes in rank order, and the port its processes meet on."""
+
+    nodes: tuple[Node, ...]
+    master_port: str
+    """Port number on node 0, or a placeholder in a plan that will not be started."""
+
+    @property
+    def master_address(self) -> str:
+        """Where rank 0 is."""
+        return self.nodes[0].address
+
+    @property
+    def world_size(self) -> int:
+        """Processes of the whole run."""
+        return sum(node.slots for node in self.nodes)

@@ -1,0 +1,180 @@
+"""The record of a run: what `run.json` and the `process_status.json` files say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+
+from .errors import UserError
+from .files import replace_json
+from .plain import PlainError, from_plain, to_plain
+
+
+class RunStatus(Enum):
+    """Where a run is in its life; the names are Azure ML's."""
+
+    NOT_STARTED = "NotStarted"
+    """Its folder exists; no coordinator has taken it up yet."""
+    STARTING = "Starting"
+    """The agents are being started on the nodes."""
+    PREPARING = "Preparing"
+    """The nodes copy the code."""
+    RUNNING = "Running"
+    """Its processes run."""
+    FINALIZING = "Finalizing"
+    """Its processes have ended or are being ended because one failed; outputs are collected."""
+    CANCEL_REQUESTED = "CancelRequested"
+    """Somebody asked for its end, and its processes are being stopped."""
+    COMPLETED = "Completed"
+    """Every process that counts reported exit code 0."""
+    FAILED = "Failed"
+    """A process, a node or Regiment itself failed."""
+    CANCELED = "Canceled"
+    """It was stopped on request or because its time was up."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Say whether nothing more will happen."""
+        return self in (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELED)
+
+
+class ProcessStatus(Enum):
+    """Where a process of the job is in its life."""
+
+    NOT_STARTED = "NotStarted"
+    """It has not been started."""
+    RUNNING = "Running"
+    """It runs."""
+    COMPLETED = "Completed"
+    """It ended by itself with exit code 0."""
+    FAILED = "Failed"
+    """It ended by itself otherwise."""
+    STOPPED = "Stopped"
+    """We ended it because another one failed."""
+    CANCELED = "Canceled"
+    """We ended it because the run was cancelled."""
+    LOST = "Lost"
+    """Its node was lost; nobody saw its end."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Say whether the process is over."""
+        return self not in (ProcessStatus.NOT_STARTED, ProcessStatus.RUNNING)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One process of one boot of one machine; a later process with the same pid is not it."""
+
+    pid: int
+    start_ticks: int
+    """Its start time in clock ticks since boot, field 22 of /proc/PID/stat."""
+    boot_id: str
+    host: str
+
+
+@dataclass(frozen=True)
+class CoordinatorRecord:
+    """The process that decides for the run, and where it listens."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+    host: str
+    socket: str | None = None
+    """Path of its Unix socket, or None before it listens."""
+
+    @property
+    def owner(self) -> Owner:
+        """The process behind it."""
+        return Owner(self.pid, self.start_ticks, self.boot_id, self.host)
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """One node of the run and the processes that keep it."""
+
+    index: int
+    node_id: str
+    state: str
+    host: str | None = None
+    ip: str | None = None
+    agent_pid: int | None = None
+    keeper_pid: int | None = None
+    socket: str | None = None
+
+
+@dataclass(frozen=True)
+class RunError:
+    """Why a run did not complete, and who is to blame."""
+
+    message: str
+    """One sentence: which rank on which node failed first, and how."""
+    rank: int | None = None
+    node_id: str | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    log: str | None = None
+    """The log with the reason in it, relative to the run folder."""
+    tail: tuple[str, ...] = ()
+    """Its last lines."""
+    followed: tuple[str, ...] = ()
+    """What the other processes did, a sentence each."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run, as `run.json` keeps it."""
+
+    run_id: str
+    experiment_name: str
+    status: RunStatus
+    created_utc: str
+    command: str
+    target: str
+    distribution: str
+    instance_count: int
+    process_count: int
+    attached: bool
+    schema: int = 1
+    display_name: str | None = None
+    description: str | None = None
+    tags: Mapping[str, str | None] = field(default_factory=dict)
+    properties: Mapping[str, str | None] = field(default_factory=dict)
+    attempt: int = 0
+    start_time_utc: str | None = None
+    end_time_utc: str | None = None
+    elapsed_seconds: float | None = None
+    exit_status: int | None = None
+    """What `regiment wait` ends with, once the run is over."""
+    job_exit_code: int | None = None
+    """The exit code of the process that failed first (128 + signal number), for --pass-exit-code."""
+    error: RunError | None = None
+    warnings: tuple[str, ...] = ()
+    submitted_by: str | None = None
+    coordinator: CoordinatorRecord | None = None
+    nodes: tuple[NodeRecord, ...] = ()
+
+
+def utc_text(seconds: float) -> str:
+    """Give a Unix time as Azure ML's records have it: `2021-06-23T13:08:03.554571Z`."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def write_record(path: Path, record: RunRecord) -> None:
+    """Replace `run.json` atomically."""
+    replace_json(path, to_plain(record))
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read `run.json`; a damaged one is a UserError that names it."""
+    try:
+        return from_plain(RunRecord, json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, PlainError) as error:
+        raise UserError(
+            f"{path} cannot be read as a run's record: {error}; the run's other files are untouched"
+        ) from None

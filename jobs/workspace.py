@@ -1,0 +1,181 @@
+"""The workspace and its run folders: the only place that knows where each file lies."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UserError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NAME_RULE = "1 to 128 letters, digits, dots, dashes and underscores, the first a letter or a digit"
+
+
+def is_name(text: str) -> bool:
+    """Say whether a run or an experiment may be called this; such names are safe as folder names."""
+    return _NAME.fullmatch(text) is not None
+
+
+def find_workspace(named: str | None, environ: Mapping[str, str], current_folder: Path) -> Workspace:
+    """Find the workspace: the flag, REGIMENT_WORKSPACE, the nearest `.regiment/` upward, else one here."""
+    chosen = named or environ.get("REGIMENT_WORKSPACE")
+    if chosen:
+        return Workspace(current_folder / chosen)
+    for folder in (current_folder, *current_folder.parents):
+        if (folder / ".regiment").is_dir():
+            return Workspace(folder / ".regiment")
+    return Workspace(current_folder / ".regiment")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder with all runs."""
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        """One folder a run."""
+        return self.root / "runs"
+
+    @property
+    def store(self) -> Path:
+        """Contents of snapshots by hash, shared by all runs."""
+        return self.root / "snapshots"
+
+    @property
+    def data_assets(self) -> Path:
+        """Named data: a folder a name, a file a version."""
+        return self.root / "data"
+
+    @property
+    def computes(self) -> Path:
+        """Named compute targets, one file each."""
+        return self.root / "compute"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again: the packed agent."""
+        return self.root / "cache"
+
+    def run(self, run_id: str) -> RunFolder:
+        """Give the folder of one run, which need not exist yet."""
+        if not is_name(run_id):
+            raise UserError(f"{run_id!r} is not a run id; a run id is {NAME_RULE}")
+        return RunFolder(self.runs / run_id, self.root / "scratch" / run_id)
+
+    def existing_run(self, run_id: str) -> RunFolder:
+        """Give the folder of a run that must be there."""
+        folder = self.run(run_id)
+        if not folder.record.is_file():
+            raise UserError(f"there is no run {run_id!r} in {self.root}; 'regiment list' shows the runs it has")
+        return folder
+
+    def all_runs(self) -> Iterator[RunFolder]:
+        """Give every run folder, in no particular order."""
+        if not self.runs.is_dir():
+            return
+        with os.scandir(self.runs) as entries:
+            names = [entry.name for entry in entries if is_name(entry.name)]
+        for name in names:
+            folder = self.run(name)
+            if folder.record.is_file():
+                yield folder
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Every path of one run."""
+
+    root: Path
+    scratch: Path
+    """The nodes' working copies; gone when the run has ended."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id is its folder's name."""
+        return self.root.name
+
+    @property
+    def job_file(self) -> Path:
+        """The job as submitted."""
+        return self.root / "job.yml"
+
+    @property
+    def plan(self) -> Path:
+        """What was planned, with real addresses and ports; secrets masked."""
+        return self.root / "plan.json"
+
+    @property
+    def record(self) -> Path:
+        """The record."""
+        return self.root / "run.json"
+
+    @property
+    def events(self) -> Path:
+        """What happened, one JSON object a line; only ever appended to."""
+        return self.root / "events.jsonl"
+
+    @property
+    def code(self) -> Path:
+        """The snapshot."""
+        return self.root / "code"
+
+    @property
+    def outputs(self) -> Path:
+        """What the job wrote to ./outputs, from all nodes."""
+        return self.root / "outputs"
+
+    @property
+    def logs(self) -> Path:
+        """What the job wrote to ./logs, from all nodes."""
+        return self.root / "logs"
+
+    @property
+    def own_logs(self) -> Path:
+        """Our own logs: the coordinator's, preparation, release."""
+        return self.logs / "azureml"
+
+    @property
+    def requests(self) -> Path:
+        """What others (cancel, tag) ask of the coordinator, one file a request."""
+        return self.root / "requests"
+
+    @property
+    def attempt_logs_link(self) -> Path:
+        """The link to the newest attempt's logs."""
+        return self.root / "azureml-logs"
+
+    def attempt_logs(self, attempt: int) -> Path:
+        """Give one attempt's logs."""
+        return self.root / "attempts" / str(attempt) / "azureml-logs"
+
+    def brought(self, node_id: str) -> Path:
+        """Give where a node other than the first brings what it wrote, until that is merged."""
+        return self.root / "collected" / node_id
+
+    def node_workspace(self, node_id: str) -> Path:
+        """Give a node's own writable copy of the snapshot."""
+        return self.scratch / node_id
+
+    def node_data(self, node_id: str) -> Path:
+        """Give the folder of a node's inputs and outputs."""
+        return self.scratch / f"{node_id}-data"
+
+    @property
+    def fetched(self) -> Path:
+        """What was downloaded once for all nodes of this machine."""
+        return self.scratch / "fetched"
+
+
+def node_log_prefix(node_id: str, node_count: int) -> str:
+    """Give the subfolder of a node's logs, with its slash; empty where there is just one node."""
+    return "" if node_count == 1 else f"{node_id}/"
+
+
+def driver_log_name(rank: int, world_size: int) -> str:
+    """Give the name of a process's log, as Azure ML names it."""
+    return "70_driver_log.txt" if world_size == 1 else f"70_driver_log_{rank}.txt"

@@ -1,0 +1,118 @@
+"""Nodes emulated on this machine: one keeper and agent each, with its own share of processors and GPUs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from regiment.distribution.shares import shares
+from regiment.jobs.plain import to_plain
+
+from ..node import processes
+from ..node.config import NodeConfig
+from ..node.loop import Loop
+
+_FENCE_LIMIT = 5.0
+"""Seconds in which what is left of a lost node must be dead."""
+
+
+MOST_NODES = 256
+"""Nodes this machine emulates at most: each has two processes of ours, and all start on the same processors."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one emulated node has of the machine."""
+
+    cpus: tuple[int, ...]
+    gpus: tuple[str, ...] | None
+    """Values for CUDA_VISIBLE_DEVICES; None where the machine has none to share."""
+
+
+def machine_shares(node_count: int) -> tuple[Share, ...]:
+    """Share this process's processors and GPUs among that many nodes."""
+    cpus = shares(sorted(os.sched_getaffinity(0)), node_count)
+    gpus = shares(visible_gpus(), node_count)
+    return tuple(Share(c, g or None) for c, g in zip(cpus, gpus, strict=True))
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Give the NVIDIA GPUs this process may use, as CUDA_VISIBLE_DEVICES names them; asks no driver."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(part.strip() for part in named.split(",") if part.strip() not in ("", "-1", "NoDevFiles"))
+    try:
+        found = [name[6:] for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit()]
+    except OSError:
+        return ()
+    return tuple(sorted(found, key=int))
+
+
+class LocalNode:
+    """The keeper and agent of one emulated node, seen from the coordinator."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        config: NodeConfig,
+        on_ready: Callable[[dict[str, Any]], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        """`on_ready` gets the agent's first words: its socket and pids; `on_gone` says that the node is clean."""
+        self._loop = loop
+        self._tag: str = config.tag
+        self._on_ready = on_ready
+        self._on_gone = on_gone
+        self._received = b""
+        self.keeper, self._output = _spawn_keeper(config)
+        loop.on_read(self._output, self._read)
+
+    def fence(self, others: frozenset[int]) -> list[int]:
+        """Kill whatever is left of the node, its keeper last; gives the pids that would not die.
+
+        `others` are the keepers of the other nodes. While the keeper lives, all orphans are its children; once
+        it is dead, they are ours, and of our children only those that are no keeper's can be this node's.
+        """
+        left = processes.kill_all(self._tag, self.keeper, {self.keeper}, _FENCE_LIMIT)
+        processes.send_signal(self.keeper, signal.SIGKILL)
+        for pid in processes.children(os.getpid()):
+            if pid not in others and pid != self.keeper:
+                left += processes.kill_tree(pid, _FENCE_LIMIT)
+        return left
+
+    def _read(self) -> None:
+        data = os.read(self._output, 65536)
+        if not data:
+            self._loop.on_read(self._output, None)
+            os.close(self._output)
+            self._on_gone()
+            return
+        self._received += data
+        line, newline, self._received = self._received.partition(b"\n")
+        if newline:
+            self._on_ready(json.loads(line))
+
+
+def _spawn_keeper(config: NodeConfig) -> tuple[int, int]:
+    """Start a keeper in a session of its own; gives its pid and the end of the pipe it says hello on."""
+    input_read, input_write = os.pipe2(os.O_CLOEXEC)
+    output_read, output_write = os.pipe2(os.O_CLOEXEC)
+    environ = {**os.environ, processes.TAG: config.tag}
+    pid = os.posix_spawn(
+        config.python,
+        [config.python, "-I", "-S", config.zip, "keeper"],
+        environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, input_read, 0), (os.POSIX_SPAWN_DUP2, output_write, 1)],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE],
+    )
+    os.close(input_read)
+    os.close(output_write)
+    os.write(input_write, json.dumps(to_plain(config)).encode() + b"\n")
+    os.close(input_write)
+    return pid, output_read

@@ -1,0 +1,94 @@
+"""The packed agent: the part of Regiment that needs only the standard library, as one zip by content hash.
+
+It runs where Regiment isn't installed, and nothing in a user's folder can shadow what is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import marshal
+import os
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+
+import regiment
+from regiment.jobs.files import private_folder
+
+_PARTS = (
+    "jobs/__init__.py",
+    "jobs/errors.py",
+    "jobs/expressions.py",
+    "jobs/files.py",
+    "jobs/journal.py",
+    "jobs/locations.py",
+    "jobs/placement.py",
+    "jobs/plain.py",
+    "jobs/record.py",
+    "jobs/spec.py",
+    "jobs/workspace.py",
+    "distribution",
+    "launcher/__init__.py",
+    "launcher/backends",
+    "launcher/coordinator",
+    "launcher/node",
+    "launcher/roles.py",
+)
+"""What travels; an import contract keeps it to the standard library."""
+_EPOCH = (2020, 1, 1, 0, 0, 0)
+
+
+def packed_agent(cache: Path) -> Path:
+    """Give the zip's path, making it first where this version has none in the cache yet."""
+    root = Path(next(iter(regiment.__path__)))
+    sources = {f"regiment/{name}": (root / name).read_bytes() for name in _files(root)}
+    sources["regiment/__init__.py"] = b'"""The packed part of Regiment."""\n'
+    sources["__main__.py"] = b"from regiment.launcher.roles import main\n\nmain()\n"
+    digest = hashlib.sha256(importlib.util.MAGIC_NUMBER)
+    for name in sorted(sources):
+        digest.update(name.encode() + b"\0" + sources[name] + b"\0")
+    path = cache / f"agent-{digest.hexdigest()[:16]}.zip"
+    if not _is_ours(path):
+        _write(path, sources)
+    return path
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether a zip is there that nobody else can have put there or changed: it is about to be run."""
+    try:
+        stat = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.st_uid == os.getuid() and not stat.st_mode & 0o022
+
+
+def _files(root: Path) -> list[str]:
+    names = []
+    for part in _PARTS:
+        found = sorted((root / part).rglob("*.py")) if (root / part).is_dir() else [root / part]
+        names += [str(path.relative_to(root)) for path in found]
+    return names
+
+
+def _write(path: Path, sources: dict[str, bytes]) -> None:
+    import zipfile  # Only the first run of a version in a workspace needs it, and it takes longer than the rest.
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(sources):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), sources[name])
+            # Compiled for this Python; another version finds its own magic number missing and reads the source.
+            archive.writestr(zipfile.ZipInfo(f"{name}c", _EPOCH), _compiled(name, sources[name]))
+    private_folder(path.parent)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+        file.write(buffer.getvalue())
+    os.replace(temporary, path)
+
+
+def _compiled(name: str, source: bytes) -> bytes:
+    """Give the module's byte code as an unchecked hash-based .pyc (PEP 552)."""
+    code = SourceFileLoader("regiment", name).source_to_code(source, name)
+    flags = (0b01).to_bytes(4, "little")
+    return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + marshal.dumps(code)

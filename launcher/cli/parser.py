@@ -1,0 +1,247 @@
+"""The grammar of the command line, and nothing that a command needs to run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from .output import add_output_flags
+
+LATER_COMPUTES = ("ssh", "slurm", "kubernetes")
+"""Types of compute targets that are known by name only."""
+DATA_KINDS = ("uri_file", "uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
+
+Add = Callable[[argparse.ArgumentParser], None]
+
+
+def split_command(arguments: list[str]) -> tuple[list[str], list[str] | None]:
+    """Split at the first `--`: what follows is the user's command and never read as flags of ours.
+
+    With `-c NAME`, as in `run -c sklearn train.py --lr 0.1`, it begins at the first word that names a Python file.
+    """
+    if "--" in arguments:
+        place = arguments.index("--")
+        return arguments[:place], arguments[place + 1 :]
+    if not any(word in ("-c", "--runconfig") or word.startswith("--runconfig=") for word in arguments):
+        return arguments, None
+    for place, word in enumerate(arguments):
+        if word.endswith(".py") and not word.startswith("-") and "=" not in word:
+            return arguments[:place], arguments[place:]
+    return arguments, None
+
+
+def make_parser(command: str | None) -> argparse.ArgumentParser:
+    """Make the parser; the flags of other commands than `command` are left out, for speed."""
+    parser = argparse.ArgumentParser(
+        prog="regiment",
+        description="Launch distributed training: one job file, any machines, every run on record.",
+        epilog="'regiment COMMAND --help' tells more about a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"regiment {_version()}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (run, text, add_flags) in _COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=_sentence(text), allow_abbrev=False)
+        sub.set_defaults(run=run)
+        if command == name:
+            add_flags(sub)
+            if name not in _GROUPS:
+                _add_workspace(sub)
+    return parser
+
+
+def _version() -> str:
+    from regiment import __version__
+
+    return __version__
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _add_workspace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workspace",
+        metavar="DIR",
+        help="the folder with all runs (default: REGIMENT_WORKSPACE, or the nearest .regiment/ upward, or ./.regiment)",
+    )
+
+
+def _job_flags(parser: argparse.ArgumentParser) -> None:
+    parser.usage = f"{parser.prog} [flags] JOB.yml | {parser.prog} [flags] -- COMMAND ..."
+    parser.add_argument("job_file", metavar="JOB.yml", nargs="?", help="the job file; without one, -- COMMAND ...")
+    add = parser.add_argument
+    add("-c", "--runconfig", metavar="NAME", help="run a script, -c NAME train.py ..., as NAME.runconfig says")
+    add("--lenient", action="store_true", help="of a key given twice in the job file take the last, as Azure ML does")
+    add("--nodes", "--nnodes", type=_positive, metavar="N", help="number of nodes")
+    add("--nproc", "--nproc-per-node", metavar="M", type=_nproc, help="processes on each node: a number, auto or gpu")
+    add("--type", choices=("pytorch",), help="the framework, as 'distribution: type' in a job file")
+    add("--start-method", choices=("torchrun", "spawn"), help="how the processes are started (default: torchrun)")
+    add("--torchrun-arg", action="append", default=[], metavar="FLAG", help="a flag for torchrun; may be repeated")
+    add("--env", action="append", default=[], metavar="K[=V]", help="set a variable, or pass on the caller's")
+    add("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="change a key of the job file")
+    add("--input", action="append", default=[], metavar="NAME=PATH", dest="inputs", help="use this for an input")
+    add("--code", metavar="DIR", help="snapshot this folder and run in a copy of it")
+    add("--compute", metavar="NAME", help="where to run (default: local)")
+    add("--name", metavar="ID", help="the run's id")
+    add("--experiment", metavar="NAME", help="the experiment it belongs to (default: the current folder's name)")
+    add("--timeout", type=_seconds, metavar="SECONDS", help="cancel the run when it has taken that long")
+    add("--grace", type=_seconds, metavar="SECONDS", help="between SIGTERM and SIGKILL (default: 30)")
+
+
+def _run_flags(parser: argparse.ArgumentParser) -> None:
+    _job_flags(parser)
+    add = parser.add_argument
+    add("--detach", action="store_true", help="print the run's id and leave it running")
+    add("--quiet", "-q", action="store_true", help="print errors only")
+    add("--pass-exit-code", action="store_true", help="end with the exit code of the process that failed first")
+
+
+def _plan_flags(parser: argparse.ArgumentParser) -> None:
+    _job_flags(parser)
+    add_output_flags(parser)
+
+
+def _validate_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job_file", metavar="JOB.yml")
+    add = parser.add_argument
+    add("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="change a key of the job file")
+    add("--no-paths", action="store_true", help="local files and folders need not exist")
+    add("--lenient", action="store_true", help="of a key given twice take the last, as Azure ML does")
+    add_output_flags(parser)
+
+
+def _no_flags(parser: argparse.ArgumentParser) -> None:
+    """Leave a command without flags of its own."""
+
+
+def _list_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--experiment", metavar="NAME", help="only runs of this experiment")
+    parser.add_argument("--status", metavar="STATUS", help="only runs with this status, for example Failed")
+    parser.add_argument("--last", type=_positive, metavar="N", help="only the newest N")
+    add_output_flags(parser)
+
+
+def _run_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_id", metavar="RUN", help="the run's id")
+
+
+def _show_flags(parser: argparse.ArgumentParser) -> None:
+    _run_argument(parser)
+    add_output_flags(parser)
+
+
+def _logs_flags(parser: argparse.ArgumentParser) -> None:
+    _run_argument(parser)
+    add = parser.add_argument
+    add("-f", "--follow", action="store_true", help="go on as the logs grow, until the run ends")
+    add("--rank", type=_not_negative, metavar="R", help="only this process")
+    add("--node", type=_not_negative, metavar="N", help="only the processes of this node")
+    add("--tail", type=_not_negative, metavar="K", help="only the last K lines of each log")
+
+
+def _wait_flags(parser: argparse.ArgumentParser) -> None:
+    _run_argument(parser)
+    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="give up waiting after that")
+
+
+def _cancel_flags(parser: argparse.ArgumentParser) -> None:
+    _run_argument(parser)
+    parser.add_argument("--force", action="store_true", help="kill its processes at once")
+
+
+def _data_flags(parser: argparse.ArgumentParser) -> None:
+    add = _group(
+        parser,
+        {
+            "add": ("registry:add_data", "give data a name"),
+            "list": ("registry:list_data", "list named data, the latest version of each"),
+            "show": ("registry:show_data", "show one version of named data"),
+        },
+    )
+    add["add"].add_argument("name", metavar="NAME")
+    add["add"].add_argument("--path", required=True, metavar="PATH", help="a file, a folder or a URL")
+    add["add"].add_argument("--version", metavar="V", help="its version (default: the next number)")
+    add["add"].add_argument("--kind", "--type", choices=DATA_KINDS, help="what it is (default: as found)")
+    add["add"].add_argument("--description", metavar="TEXT")
+    add["list"].add_argument("name", metavar="NAME", nargs="?", help="list all versions of this")
+    add["show"].add_argument("name", metavar="NAME")
+    add["show"].add_argument("--version", metavar="V", help="the version (default: the latest)")
+    for name in ("list", "show"):
+        add_output_flags(add[name])
+
+
+def _compute_flags(parser: argparse.ArgumentParser) -> None:
+    add = _group(
+        parser,
+        {
+            "add": ("registry:add_compute", "give a compute target a name"),
+            "list": ("registry:list_computes", "list compute targets"),
+            "show": ("registry:show_compute", "show one compute target"),
+            "remove": ("registry:remove_compute", "forget a compute target"),
+        },
+    )
+    for name in ("add", "show", "remove"):
+        add[name].add_argument("name", metavar="NAME")
+    add["add"].add_argument("--type", required=True, choices=("local", *LATER_COMPUTES), help="what it is")
+    for name in ("list", "show"):
+        add_output_flags(add[name])
+
+
+def _group(parser: argparse.ArgumentParser, actions: dict[str, tuple[str, str]]) -> dict[str, argparse.ArgumentParser]:
+    """Give a command commands of its own."""
+    found = {}
+    commands = parser.add_subparsers(metavar="ACTION", required=True)
+    for name, (run, text) in actions.items():
+        found[name] = sub = commands.add_parser(name, help=text, description=_sentence(text), allow_abbrev=False)
+        sub.set_defaults(run=run)
+        _add_workspace(sub)
+    return found
+
+
+_GROUPS = frozenset({"data", "compute"})
+"""Commands that are only groups of others."""
+
+_COMMANDS: dict[str, tuple[str, str, Add]] = {
+    "run": ("run:run", "run a job file or a command", _run_flags),
+    "plan": ("run:plan", "show what a run would start, without starting it", _plan_flags),
+    "validate": ("run:validate", "check a job file", _validate_flags),
+    "schema": ("run:schema", "print the JSON schema of the job file, for editors", _no_flags),
+    "list": ("read:list_runs", "list runs", _list_flags),
+    "show": ("read:show", "show one run", _show_flags),
+    "logs": ("read:logs", "print a run's logs", _logs_flags),
+    "wait": ("read:wait", "wait for a run and end with its exit status", _wait_flags),
+    "cancel": ("read:cancel", "stop a run", _cancel_flags),
+    "data": ("", "name data, and look up what has a name", _data_flags),
+    "compute": ("", "name compute targets, and look them up", _compute_flags),
+}
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+def _not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return number
+
+
+def _nproc(text: str) -> int | str:
+    return text if text in ("auto", "gpu") else _positive(text)
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return number
+
+
+for _function, _name in ((_positive, "count"), (_not_negative, "number"), (_nproc, "count"), (_seconds, "time")):
+    _function.__name__ = _name  # argparse puts it into "invalid count value: 'x'".

@@ -1,0 +1,177 @@
+"""`regiment list`, `show`, `logs`, `wait` and `cancel`: reading runs, and asking one to end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import select
+import sys
+import time
+from pathlib import Path
+
+from regiment.jobs.errors import ExitStatus, NodeError, RegimentError, UserError
+from regiment.jobs.files import replace_json
+from regiment.jobs.journal import read_journal
+from regiment.jobs.record import RunRecord, read_record
+from regiment.jobs.workspace import RunFolder, Workspace, find_workspace
+
+from ..details import details, process_rows, summary
+from ..liveness import as_it_is
+from ..node import messages
+from ..node.channel import encode
+from ..view.plain import PlainView
+from ..viewer import Viewer, connect
+from .output import answer, columns, say
+
+_MOMENT = 0.05
+"""Seconds until a coordinator that is just coming or going is looked for again."""
+_LIST_COLUMNS = {
+    "runId": "RUN",
+    "experimentName": "EXPERIMENT",
+    "status": "STATUS",
+    "instanceCount": "NODES",
+    "processCount": "PROCESSES",
+    "createdUtc": "CREATED",
+    "elapsedSeconds": "SECONDS",
+}
+
+
+def _workspace(options: argparse.Namespace) -> Workspace:
+    return find_workspace(options.workspace, os.environ, Path.cwd())
+
+
+def _run(options: argparse.Namespace) -> tuple[RunFolder, RunRecord]:
+    folder = _workspace(options).existing_run(options.run_id)
+    return folder, as_it_is(read_record(folder.record))
+
+
+def list_runs(options: argparse.Namespace) -> int:
+    """List runs, newest first; one with a damaged record is named and left out."""
+    records = []
+    for folder in _workspace(options).all_runs():
+        try:
+            records.append(as_it_is(read_record(folder.record)))
+        except RegimentError as error:
+            say(f"regiment: {error}")
+    records.sort(key=lambda record: (record.created_utc, record.run_id), reverse=True)
+    if options.experiment is not None:
+        records = [record for record in records if record.experiment_name == options.experiment]
+    if options.status is not None:
+        records = [record for record in records if record.status.value.lower() == options.status.lower()]
+    rows = [summary(record) for record in records[: options.last]]
+    answer(options, rows, columns(rows, _LIST_COLUMNS))
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Show one run."""
+    folder, record = _run(options)
+    data = details(folder, record)
+    if options.output == "table" and options.query is None:
+        from .show_text import show_text
+
+        print(show_text(data))
+    else:
+        answer(options, data)
+    return 0
+
+
+def wait(options: argparse.Namespace) -> int:
+    """Wait until a run has ended; gives its exit status."""
+    folder, record = _run(options)
+    deadline = None if options.timeout is None else time.monotonic() + options.timeout
+    while not record.status.is_terminal:
+        _wait_for_news(record, deadline)
+        record = as_it_is(read_record(folder.record))
+        if deadline is not None and time.monotonic() >= deadline and not record.status.is_terminal:
+            raise NodeError(f"run {record.run_id} is still {record.status.value} after {options.timeout:g} s")
+    if record.error is not None:
+        say(f"regiment: {record.run_id}: {record.error.message}")
+    return int(record.exit_status if record.exit_status is not None else ExitStatus.NODE_ERROR)
+
+
+def _wait_for_news(record: RunRecord, deadline: float | None) -> None:
+    """Wait until the coordinator hangs up, which it does when its run has ended."""
+    connection = connect(record)
+    if connection is None:
+        # It is just coming or going; both take a moment only, and leave nothing to wait on.
+        time.sleep(_MOMENT)
+        return
+    with connection:
+        connection.sendall(encode(messages.pack(messages.Watch(messages.PROTOCOL))))
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([connection], [], [], left)[0]:
+                return
+            if not connection.recv(1 << 16):
+                return
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """Ask a run to end; one that has ended stays as it is."""
+    folder, record = _run(options)
+    if record.status.is_terminal:
+        say(f"regiment: run {record.run_id} has ended already: {record.status.value}")
+        return 0
+    request = {"request": "cancel", "reason": "cancelled by 'regiment cancel'", "force": options.force}
+    folder.requests.mkdir(exist_ok=True)
+    replace_json(folder.requests / f"{time.time_ns()}-{secrets.token_hex(4)}.json", request)
+    connection = connect(record)
+    if connection is not None:
+        # A coordinator that does not listen yet looks into the folder when it starts.
+        with connection:
+            connection.sendall(encode(messages.pack(messages.LookAtRequests())))
+    say(f"regiment: asked run {record.run_id} to end; 'regiment wait {record.run_id}' waits for that")
+    return 0
+
+
+def logs(options: argparse.Namespace) -> int:
+    """Print the logs of a run's processes, and go on with them until its end if that is asked for."""
+    folder, record = _run(options)
+    chosen = _chosen_ranks(options, folder)
+    view = PlainView(
+        sys.stdout,
+        sys.stderr,
+        folder.root,
+        quiet=True,
+        interruptible=False,
+        chosen=lambda process: process.rank in chosen,
+        tail=options.tail,
+    )
+    connection = None
+    while options.follow and not record.status.is_terminal and connection is None:
+        connection = connect(record)
+        if connection is None:
+            time.sleep(_MOMENT)
+            record = as_it_is(read_record(folder.record))
+    if connection is None:
+        _print_what_is_there(folder, view)
+        return 0
+    viewer = Viewer(folder, connection, view)
+    viewer.watch()
+    status = viewer.run(owns_run=False)
+    return status if status > 128 else 0
+
+
+def _print_what_is_there(folder: RunFolder, view: PlainView) -> None:
+    for event in read_journal(folder.events):
+        if event.get("event") == "run_started":
+            view.on_event(event)
+    for row in process_rows(folder):
+        log = folder.root / row["log"]
+        if log.exists():
+            view.on_log(row["rank"], log.stat().st_size)
+    view.close()
+
+
+def _chosen_ranks(options: argparse.Namespace, folder: RunFolder) -> set[int]:
+    rows = process_rows(folder)
+    ranks = {
+        row["rank"] for row in rows if options.rank in (None, row["rank"]) and options.node in (None, row["nodeRank"])
+    }
+    if rows and not ranks:
+        raise UserError(
+            f"run {folder.run_id} has no such process; it has {len(rows)} of them, ranks 0 to {len(rows) - 1}"
+        )
+    return ranks

@@ -1,0 +1,281 @@
+"""`regiment run`, `plan` and `validate`: from a job file or a command to a run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from regiment.distribution.environment import masked
+from regiment.jobs.checks import check_name, check_process_total, check_torchrun_args, default_experiment_name
+from regiment.jobs.current_form import current_form
+from regiment.jobs.errors import UserError
+from regiment.jobs.record import read_record
+from regiment.jobs.spec import ArgvCommand, Distribution, JobSpec, Mpi, Options, Plain, PyTorch, StartMethod
+from regiment.jobs.workspace import Workspace, find_workspace
+
+from ..backends.local import MOST_NODES, machine_shares
+from ..lookup import looked_up
+from ..submit import Submission, check_launcher, submit
+from .output import answer, say
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A job, and what there is to say about how it was read."""
+
+    spec: JobSpec
+    text: str
+    """The job file as it is kept in the run folder."""
+    notes: tuple[str, ...]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a job and show it until it ends, or leave it running."""
+    request = _request(options)
+    for note in request.notes:
+        say(f"regiment: {note}", quiet=options.quiet)
+    workspace = _workspace(options)
+    submission = submit(request.spec, request.text, workspace, attached=not options.detach)
+    for note in submission.notes:
+        say(f"regiment: {note}", quiet=options.quiet)
+    if options.detach:
+        submission.connection.close()
+        print(submission.folder.run_id)
+        return 0
+    return _watch(submission, options)
+
+
+def _watch(submission: Submission, options: argparse.Namespace) -> int:
+    from ..view import choose_view
+    from ..viewer import Viewer
+
+    view = choose_view(sys.stdout, sys.stderr, options.quiet, submission.folder.root)
+    status = Viewer(submission.folder, submission.connection, view).run(owns_run=True)
+    record = read_record(submission.folder.record)
+    if options.pass_exit_code and record.job_exit_code is not None:
+        return record.job_exit_code
+    return status
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Show nodes, argv and environment of every process; ports and addresses are placeholders."""
+    from regiment.distribution.plan import make_plan, masked_plan
+    from regiment.jobs.placement import Node, Placement
+    from regiment.jobs.plain import to_plain
+
+    request = _request(options)
+    for note in request.notes:
+        say(f"regiment: {note}")
+    spec = request.spec
+    check_launcher(spec)
+    nodes = tuple(
+        Node(
+            index=index,
+            node_id=f"node-{index}",
+            host=f"{{host of node-{index}}}",
+            address=f"{{address of node-{index}}}",
+            slots=spec.processes_per_node,
+            cpus=len(share.cpus),
+            python=sys.executable,
+            gpus=share.gpus,
+            data=f"{{data of node-{index}}}",
+        )
+        for index, share in enumerate(machine_shares(spec.instance_count))
+    )
+    planned = masked_plan(make_plan(spec, Placement(nodes, "{port}"), spec.name or "{run id}", 0))
+    if options.output == "table" and options.query is None:
+        from .plan_text import plan_text
+
+        print(plan_text(planned, os.environ))
+    else:
+        answer(options, to_plain(planned))
+    return 0
+
+
+def validate(options: argparse.Namespace) -> int:
+    """Check a job file; as data, answer with the job in the current form. No workspace is needed."""
+    from regiment.jobs.loader import load_job
+
+    job = load_job(
+        Path(options.job_file), options.overrides, Path.cwd(), lenient=options.lenient, paths=not options.no_paths
+    )
+    for note in job.notes:
+        say(f"regiment: {note}")
+    if options.output == "table" and options.query is None:
+        print(f"{options.job_file}: valid")
+    else:
+        answer(options, current_form(job.spec))
+    return 0
+
+
+def schema(options: argparse.Namespace) -> int:
+    """Print the JSON schema of the job file."""
+    from regiment.jobs.schema import schema_text
+
+    print(schema_text(), end="")
+    return 0
+
+
+# --- reading what is to be run ----------------------------------------------------------------------
+
+
+def _request(options: argparse.Namespace) -> Request:
+    if options.runconfig is not None:
+        request = _from_runconfig(options)
+    elif options.job_file is not None and options.command_argv is not None:
+        raise UserError(f"give a job file ({options.job_file}) or a command after --, not both")
+    elif options.job_file is not None:
+        request = _from_file(options)
+    elif options.command_argv:
+        request = _from_command(options)
+    else:
+        raise UserError("nothing to run; name a job file, or give a command: regiment run -- python train.py")
+    spec = _with_flags(request.spec, options)
+    notes = (*request.notes, *_environment_note(spec))
+    spec = looked_up(spec, _workspace(options), options.inputs)
+    check_process_total(spec.instance_count, spec.processes_per_node)
+    if spec.instance_count > MOST_NODES:
+        raise UserError(f"{spec.instance_count:,} nodes are more than the {MOST_NODES} that one machine can emulate")
+    return Request(spec, request.text or _job_file_of(spec), notes)
+
+
+def _workspace(options: argparse.Namespace) -> Workspace:
+    return find_workspace(options.workspace, os.environ, Path.cwd())
+
+
+def _job_file_of(spec: JobSpec) -> str:
+    """Write the job file that a command stands for, without the values of secrets."""
+    import yaml
+
+    shown = replace(spec, environment_variables=masked(spec.environment_variables))
+    text: str = yaml.safe_dump(current_form(shown), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _from_file(options: argparse.Namespace) -> Request:
+    from regiment.jobs.loader import load_job
+
+    job = load_job(Path(options.job_file), options.overrides, Path.cwd(), lenient=options.lenient)
+    return Request(job.spec, job.text, job.notes)
+
+
+def _from_runconfig(options: argparse.Namespace) -> Request:
+    from regiment.jobs.loader import load_runconfig
+    from regiment.jobs.runconfig_files import find_runconfig
+
+    if options.job_file is not None:
+        raise UserError(f"-c takes a script, not a job file ({options.job_file}): regiment run -c NAME train.py")
+    script, *arguments = options.command_argv or [None]
+    path = find_runconfig(options.runconfig, Path.cwd())
+    job = load_runconfig(path, script, arguments, options.overrides, Path.cwd(), lenient=options.lenient)
+    return Request(job.spec, "", job.notes)
+
+
+def _from_command(options: argparse.Namespace) -> Request:
+    if options.overrides:
+        raise UserError("--set changes keys of a job file; with a command use the flags instead")
+    folder = Path.cwd()
+    spec = JobSpec(
+        command=ArgvCommand(tuple(options.command_argv)),
+        experiment_name=default_experiment_name(folder),
+        working_folder=str(folder),
+    )
+    return Request(spec, "", ())
+
+
+def _with_flags(spec: JobSpec, options: argparse.Namespace) -> JobSpec:
+    """Put the flags over what the file says."""
+    changes = {
+        "name": _checked("--name", check_name, options.name),
+        "experiment_name": _checked("--experiment", check_name, options.experiment),
+        "instance_count": options.nodes,
+        "timeout": options.timeout,
+        "compute": options.compute,
+        "code": options.code and _code_folder(options.code),
+    }
+    spec = replace(spec, **{key: value for key, value in changes.items() if value is not None})
+    return replace(
+        spec,
+        distribution=_distribution(spec, options),
+        environment_variables={**spec.environment_variables, **_variables(options.env)},
+        options=_options(spec, options),
+    )
+
+
+def _distribution(spec: JobSpec, options: argparse.Namespace) -> Distribution:
+    distribution = (
+        PyTorch() if options.type == "pytorch" and not isinstance(spec.distribution, PyTorch) else spec.distribution
+    )
+    if options.nproc is None:
+        return distribution
+    count = _process_count(options.nproc, spec.instance_count)
+    if isinstance(distribution, Plain):
+        if count == 1:
+            return distribution
+        raise UserError(f"--nproc {options.nproc} needs to know what kind of processes: add --type pytorch")
+    if not isinstance(distribution, (PyTorch, Mpi)):
+        raise UserError(f"--nproc is not for distribution type {distribution.type}; change its counts with --set")
+    return replace(distribution, process_count_per_instance=count)
+
+
+def _process_count(wanted: int | str, node_count: int) -> int:
+    if isinstance(wanted, int):
+        return wanted
+    share = machine_shares(node_count)[0]
+    if wanted == "gpu" and not share.gpus:
+        raise UserError("--nproc gpu: this machine shows no GPU; give a number, or auto")
+    return len(share.gpus) if share.gpus else len(share.cpus)
+
+
+def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
+    own = spec.options
+    if options.start_method is not None:
+        own = replace(own, start_method=StartMethod(options.start_method))
+    if options.grace is not None:
+        own = replace(own, grace=options.grace)
+    if options.torchrun_arg:
+        _checked("--torchrun-arg", check_torchrun_args, options.torchrun_arg)
+        own = replace(own, torchrun_args=(*own.torchrun_args, *options.torchrun_arg))
+    return own
+
+
+def _variables(flags: list[str]) -> dict[str, str]:
+    variables = {}
+    for flag in flags:
+        name, equals, value = flag.partition("=")
+        if not name or "\0" in flag:
+            raise UserError(f"--env {flag!r}: write NAME=VALUE, or NAME to pass on your own value")
+        if not equals and name not in os.environ:
+            raise UserError(f"--env {name}: there is no such variable here to pass on; write {name}=VALUE")
+        variables[name] = value if equals else os.environ[name]
+    return variables
+
+
+def _checked(flag: str, check: Callable[[T], Any], value: T | None) -> T | None:
+    """Check a flag's value as the same value in a job file is checked, naming the flag if it is wrong."""
+    try:
+        if value is not None:
+            check(value)
+    except UserError as error:
+        raise UserError(f"{flag}: {error}") from None
+    return value
+
+
+def _code_folder(text: str) -> str:
+    folder = Path(text).resolve()
+    if not folder.is_dir():
+        raise UserError(f"--code {text}: there is no such folder")
+    return str(folder)
+
+
+def _environment_note(spec: JobSpec) -> tuple[str, ...]:
+    if spec.environment is None:
+        return ()
+    return (f"environment '{spec.environment}' is not known to the workspace; running with {sys.executable}",)

@@ -1,0 +1,60 @@
+"""One run as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tabulate import tabulate
+
+
+def show_text(run: dict[str, Any]) -> str:
+    """Tell how a run is doing, why it failed if it did, and what each process does."""
+    return "\n".join(_lines(run))
+
+
+def _lines(run: dict[str, Any]) -> Iterator[str]:
+    head = [
+        ("run", run["runId"]),
+        ("experiment", run["experimentName"]),
+        ("status", run["status"]),
+        ("command", run["runDefinition"]["command"]),
+        (
+            "nodes",
+            f"{run['instanceCount']} x {run['processCount'] // run['instanceCount']} processes on {run['target']}",
+        ),
+        ("started", run["startTimeUtc"] or ""),
+        ("ended", run["endTimeUtc"] or ""),
+        ("folder", run["folder"]),
+    ]
+    yield tabulate(head, tablefmt="plain", disable_numparse=True)
+    if run["error"] is not None:
+        yield ""
+        yield from _error_lines(run["error"])
+    if run["processes"]:
+        yield ""
+        yield tabulate(
+            [_process_row(row) for row in run["processes"]],
+            headers=("RANK", "NODE", "STATUS", "PID", "EXIT", "LOG"),
+            tablefmt="simple",
+            disable_numparse=True,
+        )
+
+
+def _error_lines(error: dict[str, Any]) -> Iterator[str]:
+    yield error["message"]
+    if error["tail"]:
+        yield f"last {len(error['tail'])} lines of {error['log']}:"
+        yield from (f"    {_printable(line)}" for line in error["tail"])
+
+
+def _process_row(row: dict[str, Any]) -> tuple[str, ...]:
+    how = row["signal"] or ("" if row["exitCode"] is None else row["exitCode"])
+    first = " (first failure)" if row["firstFailure"] else ""
+    return str(row["rank"]), row["nodeId"], f"{row['status']}{first}", str(row["pid"] or ""), str(how), row["log"]
+
+
+def _printable(line: str) -> str:
+    from ..view.escape import printable
+
+    return printable(line.encode("utf-8", "surrogateescape"))

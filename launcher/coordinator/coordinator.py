@@ -1,0 +1,325 @@
+"""The coordinator's loop: events in, `decide`, actions out. Policy is in `distribution/decide.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from regiment.distribution import actions, blame, events, history
+from regiment.distribution.decide import decide
+from regiment.distribution.plan import Plan, make_plan
+from regiment.distribution.state import Phase, Policy, first_state
+from regiment.distribution.torchrun import own_restarts
+from regiment.jobs.record import CoordinatorRecord, NodeRecord, read_record
+from regiment.jobs.workspace import RunFolder, node_log_prefix
+
+from ..node import messages, processes, scratch
+from ..node.loop import Loop
+from .collected import merge, remove_inputs
+from .nodes import Nodes
+from .order import Order
+from .recorder import Recorder
+from .verdict import last_lines, shell_exit_code
+from .watchers import Watchers
+
+_OWNER_GONE_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL for a run whose terminal is gone, or whose coordinator is told to end."""
+
+
+_MOST_SUSPECTS = 1000
+"""Processes whose last lines are read for the verdict."""
+
+
+class Coordinator:
+    """One run's coordinator."""
+
+    def __init__(self, order: Order, folder: RunFolder, owner: socket.socket) -> None:
+        self.loop = Loop()
+        self._order = order
+        self._spec = order.spec
+        self._folder = folder
+        self._sockets = _socket_folder()
+        self._recorder = recorder = Recorder(self.loop, folder, read_record(folder.record))
+        self._watchers = watchers = Watchers(self.loop, owner, recorder, self._wished, self._owner_gone)
+        recorder.tell = watchers.tell
+        self._nodes = Nodes(
+            self.loop,
+            order,
+            folder,
+            self._sockets,
+            recorder,
+            happened=self._happened,
+            on_port=self._port_reserved,
+            on_log=watchers.log_grew,
+        )
+        self._plan = self._make_plan("{port}")
+        slots = [node.node.slots for node in self._plan.nodes]
+        self._state = first_state(_policy(order), slots, time.monotonic())
+        self._wake_timer: int | None = None
+
+    def run(self) -> None:
+        """See the run through."""
+        # What a node leaves whose agent and keeper are both killed becomes our child, and is found and ended.
+        processes.become_subreaper("regiment-coord")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self.loop.on_signal(number, self._told_to_end(number))
+        self.loop.on_signal(signal.SIGCHLD, processes.reap_orphans)
+        self._make_folders()
+        self._introduce()
+        self._nodes.start()
+        self._look_at_requests()
+        self._set_wake_timer()
+        self.loop.run()
+
+    def _introduce(self) -> None:
+        path = f"{self._sockets}/coordinator.sock"
+        self._watchers.listen(path)
+        recorder, pid = self._recorder, os.getpid()
+        recorder.record = replace(
+            recorder.record,
+            coordinator=CoordinatorRecord(
+                pid, processes.start_ticks(pid) or 0, processes.boot_id(), socket.gethostname(), path
+            ),
+            status=self._state.status,
+            start_time_utc=recorder.utc(recorder.started_at),
+            nodes=tuple(NodeRecord(n.node.index, n.node.node_id, "starting") for n in self._plan.nodes),
+        )
+        recorder.planned(self._plan, self._state)
+        recorder.write_now()
+        grace = self._spec.options.grace
+        recorder.event(history.run_started(recorder.record, self._plan, str(self._folder.root), grace))
+        recorder.event({"event": "status", "status": self._state.status.value})
+        self._watchers.accept_owner()
+
+    def _make_folders(self) -> None:
+        attempt = self._recorder.record.attempt
+        self._folder.attempt_logs(attempt).mkdir(parents=True, exist_ok=True)
+        link = self._folder.attempt_logs_link
+        link.unlink(missing_ok=True)
+        link.symlink_to(self._folder.attempt_logs(attempt).relative_to(self._folder.root))
+        for path in (self._folder.outputs, self._folder.own_logs, self._folder.requests):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def _make_plan(self, port: str) -> Plan:
+        placement = self._nodes.placement(port)
+        return make_plan(self._spec, placement, self._order.run_id, self._recorder.record.attempt)
+
+    # --- events and actions -------------------------------------------------------------------------
+
+    def _happened(self, event: events.Event) -> None:
+        old = self._state
+        self._state, wanted = decide(old, event, time.monotonic())
+        self._recorder.follow(old, self._state)
+        self._set_wake_timer()
+        for action in wanted:
+            _ACTIONS[type(action)](self, action)
+
+    def _set_wake_timer(self) -> None:
+        if self._wake_timer is not None:
+            self.loop.cancel(self._wake_timer)
+            self._wake_timer = None
+        if self._state.wake_at is not None:
+            delay = max(0.0, self._state.wake_at - time.monotonic())
+            self._wake_timer = self.loop.call_later(delay, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._wake_timer = None
+        self._happened(events.TimePassed())
+
+    def prepare_nodes(self, action: actions.PrepareNodes) -> None:
+        """Let every node make its folders."""
+        spec, logs = self._spec, self._folder.attempt_logs(self._recorder.record.attempt)
+        for node in self._plan.nodes:
+            node_id = node.node.node_id
+            copy = str(self._folder.node_workspace(node_id))
+            self._nodes.tell(
+                node.node.index,
+                messages.Prepare(
+                    working_folder=copy if spec.code else str(spec.working_folder),
+                    logs=str(logs),
+                    code=str(self._folder.code) if spec.code else None,
+                    log_prefix=node_log_prefix(node_id, spec.instance_count),
+                    plan=node if spec.inputs or spec.outputs else None,
+                ),
+            )
+
+    def start_processes(self, action: actions.StartProcesses) -> None:
+        """Ask node 0 for the port all meet on; the rest follows its answer."""
+        self._nodes.tell(0, messages.ReservePort())
+
+    def _port_reserved(self, port: int) -> None:
+        if self._state.phase is not Phase.RUNNING:
+            return
+        self._plan = self._make_plan(str(port))
+        self._recorder.planned(self._plan, self._state)
+        for node in self._plan.nodes:
+            self._nodes.tell(node.node.index, messages.Start(node))
+
+    def stop_node(self, action: actions.StopNode) -> None:
+        """End a node's processes."""
+        self._nodes.tell(action.node, messages.Stop(action.grace))
+
+    def fence_node(self, action: actions.FenceNode) -> None:
+        """Make sure that a lost node runs nothing of ours."""
+        left = self._nodes.fence(action.node)
+        if left:
+            self._recorder.note("warning", f"node-{action.node}: processes {left} cannot be killed")
+
+    def collect_node(self, action: actions.CollectNode) -> None:
+        """Bring in what the job wrote on a node."""
+        self._nodes.tell(action.node, messages.Collect())
+
+    def release_node(self, action: actions.ReleaseNode) -> None:
+        """Let a node's agent go."""
+        self._nodes.tell(action.node, messages.Release())
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    def end_run(self, action: actions.EndRun) -> None:
+        """Write the verdict, tell everybody, and end."""
+        self._merge_what_nodes_wrote()
+        self._note_what_lost_nodes_left()
+        self._state = state = blame.reconsidered(self._state, self._last_words())
+        recorder = self._recorder
+        recorder.decided(state)
+        now = time.monotonic()
+        log = self._log_of_cause()
+        error = history.run_error(state, log, last_lines(self._folder.root / log) if log else ())
+        elapsed = round(now - recorder.started_at, 3)
+        recorder.record = replace(
+            recorder.record,
+            error=error,
+            end_time_utc=recorder.utc(now),
+            elapsed_seconds=elapsed,
+            exit_status=int(state.exit_status),
+            job_exit_code=shell_exit_code(error.exit_code, error.signal) if error else None,
+        )
+        recorder.write_now()
+        recorder.event(history.run_ended(state, error, elapsed))
+        self._watchers.flush()
+        self._tidy()
+        self.loop.stop()
+
+    def _last_words(self) -> dict[int, tuple[str, ...]]:
+        ranks = blame.suspects(self._state)[:_MOST_SUSPECTS]
+        return {rank: last_lines(self._folder.root / self._log_of(rank)) for rank in ranks}
+
+    def _log_of(self, rank: int) -> str:
+        return f"azureml-logs/{self._plan.processes[rank].log}"
+
+    def _log_of_cause(self) -> str | None:
+        cause = self._state.cause
+        if cause is None or cause.node is None:
+            return None
+        if cause.rank is not None:
+            return self._log_of(cause.rank)
+        node_id = f"node-{cause.node}"
+        return f"azureml-logs/{node_log_prefix(node_id, self._spec.instance_count)}55_azureml-execution-{node_id}.txt"
+
+    def _merge_what_nodes_wrote(self) -> None:
+        for node in self._plan.nodes[1:]:
+            node_id = node.node.node_id
+            for target in (self._folder.outputs, self._folder.logs):
+                brought = self._folder.brought(node_id) / target.name
+                try:
+                    kept = merge(brought, target, node_id)
+                except OSError as error:
+                    self._recorder.note("warning", f"what {node_id} wrote stays in {brought}: {error}")
+                    continue
+                if kept:
+                    self._recorder.note(
+                        "info", f"{node_id} wrote {len(kept)} files differently; see {target / kept[0]}"
+                    )
+
+    def _note_what_lost_nodes_left(self) -> None:
+        for node in self._plan.nodes:
+            copy = self._folder.node_workspace(node.node.node_id)
+            if copy.is_dir():
+                self._recorder.note("warning", f"what {node.node.node_id} wrote was not collected; it is in {copy}")
+            outputs = remove_inputs(self._folder.node_data(node.node.node_id))
+            if outputs is not None:
+                self._recorder.note(
+                    "warning", f"outputs of {node.node.node_id} were not collected; they are in {outputs}"
+                )
+
+    def _tidy(self) -> None:
+        for name in os.listdir(self._sockets):
+            os.unlink(f"{self._sockets}/{name}")
+        os.rmdir(self._sockets)
+        brought = [self._folder.brought(node.node.node_id) for node in self._plan.nodes[1:]]
+        for folder in (*brought, *(path.parent for path in brought[:1]), self._folder.requests):
+            try:
+                folder.rmdir()
+            except OSError:
+                pass  # Something could not be merged, or a request came too late; nobody reads it any more.
+        scratch.remove(str(self._folder.fetched))
+        scratch.remove_if_empty(str(self._folder.scratch))
+
+    # --- wishes -------------------------------------------------------------------------------------
+
+    def _wished(self, wish: messages.StopRun | messages.LookAtRequests) -> None:
+        if isinstance(wish, messages.StopRun):
+            self._happened(events.StopRequested(wish.reason, wish.force, wish.grace))
+        else:
+            self._look_at_requests()
+
+    def _look_at_requests(self) -> None:
+        for path in sorted(self._folder.requests.glob("*.json")):
+            try:
+                request = json.loads(path.read_text("utf-8"))
+                path.unlink()
+            except FileNotFoundError:
+                continue  # The workspace is being deleted under the run.
+            except (OSError, ValueError) as error:
+                self._recorder.note("warning", f"a request cannot be read: {path}: {error}")
+                path.rename(path.with_suffix(".unreadable"))
+                continue
+            if isinstance(request, dict) and request.get("request") == "cancel":
+                self._happened(events.StopRequested(str(request.get("reason")), bool(request.get("force"))))
+
+    def _owner_gone(self) -> None:
+        if self._order.attached:
+            self._happened(events.StopRequested("the terminal it was attached to is gone", grace=_OWNER_GONE_GRACE))
+
+    def _told_to_end(self, number: signal.Signals) -> Callable[[], None]:
+        reason = f"its coordinator got {number.name}"
+        return lambda: self._happened(events.StopRequested(reason, grace=_OWNER_GONE_GRACE))
+
+
+def _policy(order: Order) -> Policy:
+    options = order.spec.options
+    return Policy(
+        grace=options.grace,
+        time_limit=order.spec.timeout,
+        launcher_restarts=own_restarts(options.torchrun_args),
+    )
+
+
+def _socket_folder() -> str:
+    """Make a fresh private folder for the run's sockets; never in the run folder, for such paths hold 108 bytes."""
+    for base in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"):
+        path = f"{base}/regiment-{os.urandom(6).hex()}"
+        if base and len(path) < 80:
+            try:
+                os.mkdir(path, 0o700)
+                return path
+            except OSError:
+                continue
+    raise OSError("no folder for sockets: neither XDG_RUNTIME_DIR, TMPDIR nor /tmp can be written")
+
+
+_ACTIONS: dict[type[Any], Callable[[Coordinator, Any], None]] = {
+    actions.PrepareNodes: Coordinator.prepare_nodes,
+    actions.StartProcesses: Coordinator.start_processes,
+    actions.StopNode: Coordinator.stop_node,
+    actions.FenceNode: Coordinator.fence_node,
+    actions.CollectNode: Coordinator.collect_node,
+    actions.ReleaseNode: Coordinator.release_node,
+    actions.EndRun: Coordinator.end_run,
+}

@@ -1,0 +1,191 @@
+"""The run's nodes as the coordinator knows them: how each is reached, and what each says of itself."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from regiment.distribution import events
+from regiment.jobs.errors import ProtocolError
+from regiment.jobs.placement import Node, Placement
+from regiment.jobs.spec import DataInput, DataMode
+from regiment.jobs.workspace import RunFolder
+
+from ..backends.local import LocalNode, machine_shares
+from ..node import messages, processes
+from ..node.channel import Channel
+from ..node.config import NodeConfig
+from ..node.loop import Loop
+from .order import Order
+from .recorder import Recorder
+
+_LEASE = 1.0
+"""Seconds an agent of this machine waits for a coordinator that is gone; nobody re-dials it here."""
+
+
+class Nodes:
+    """Starts the agents, talks with them, and turns what they say into events."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        order: Order,
+        folder: RunFolder,
+        sockets: str,
+        recorder: Recorder,
+        happened: Callable[[events.Event], None],
+        on_port: Callable[[int], None],
+        on_log: Callable[[int, int], None],
+    ) -> None:
+        """`on_port` gets the port node 0 holds, `on_log` a rank and the size its log has grown to."""
+        self._loop = loop
+        self._order = order
+        self._folder = folder
+        self._sockets = sockets
+        self._recorder = recorder
+        self._happened = happened
+        self._on_port = on_port
+        self._on_log = on_log
+        self._token = os.urandom(8).hex()
+        self._boot_id = processes.boot_id()
+        self._count = order.spec.instance_count
+        self._shares = machine_shares(self._count)
+        self._machines: list[LocalNode] = []
+        self._agents: dict[int, Channel] = {}
+        self._hellos: dict[int, messages.AgentHello] = {}
+        self._released: set[int] = set()
+        self._noted: set[str] = set()
+
+    def start(self) -> None:
+        """Start one keeper and agent a node."""
+        self._machines = [self._start(index) for index in range(self._count)]
+
+    def tell(self, index: int, message: messages.ToAgent) -> None:
+        """Say something to a node's agent, if it is there."""
+        if isinstance(message, messages.Release):
+            self._released.add(index)
+        if index in self._agents:
+            self._agents[index].send(messages.pack(message))
+
+    def fence(self, index: int) -> list[int]:
+        """Kill what a lost node may still run, agent and keeper included; gives the pids that would not die."""
+        channel = self._agents.pop(index, None)
+        if channel is not None:
+            channel.close()
+        if index >= len(self._machines):
+            return []
+        others = frozenset(machine.keeper for i, machine in enumerate(self._machines) if i != index)
+        return self._machines[index].fence(others)
+
+    def placement(self, port: str) -> Placement:
+        """Give where the nodes are; before an agent has introduced itself, as far as that is known."""
+        return Placement(tuple(self._place(index) for index in range(self._count)), port)
+
+    def _start(self, index: int) -> LocalNode:
+        config = NodeConfig(
+            node=index,
+            node_id=f"node-{index}",
+            tag=f"{self._token}.{index}",
+            socket=f"{self._sockets}/node-{index}.sock",
+            address="127.0.0.1",
+            cpus=self._shares[index].cpus,
+            lease=_LEASE,
+            zip=self._order.zip,
+            python=self._order.agent_python,
+            outputs=str(self._collected(index, self._folder.outputs)),
+            logs=str(self._collected(index, self._folder.logs)),
+            fetched=str(self._folder.fetched),
+            views=any(
+                isinstance(item, DataInput) and item.mode is DataMode.READ_ONLY_MOUNT
+                for item in self._order.spec.inputs.values()
+            ),
+        )
+        return LocalNode(
+            self._loop,
+            config,
+            on_ready=lambda hello: self._connect(index, hello),
+            on_gone=lambda: self._happened(events.NodeGone(index)),
+        )
+
+    def _collected(self, index: int, folder: Path) -> Path:
+        """Give the folder a node brings its files to: node 0 the run's own, the others one to be merged from."""
+        return folder if index == 0 else self._folder.brought(f"node-{index}") / folder.name
+
+    def _place(self, index: int) -> Node:
+        hello = self._hellos.get(index)
+        share = self._shares[index]
+        return Node(
+            index=index,
+            node_id=f"node-{index}",
+            host=hello.host if hello else socket.gethostname(),
+            address=hello.address if hello else "127.0.0.1",
+            slots=self._order.spec.processes_per_node,
+            cpus=len(share.cpus),
+            python=self._order.python,
+            gpus=share.gpus,
+            data=str(self._folder.node_data(f"node-{index}")),
+        )
+
+    # --- what agents say ----------------------------------------------------------------------------
+
+    def _connect(self, index: int, hello: dict[str, Any]) -> None:
+        self._recorder.node(index, agent_pid=hello["pid"], keeper_pid=hello["keeperPid"], socket=hello["socket"])
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(hello["socket"])
+        except OSError as error:
+            self._happened(events.NodeLost(index, f"cannot be reached: {error.strerror}"))
+            return
+        self._agents[index] = channel = Channel(
+            self._loop, connection, lambda data: self._hear(index, data), lambda: self._hung_up(index)
+        )
+        channel.send(messages.pack(messages.CoordinatorHello(messages.PROTOCOL, self._order.run_id)))
+
+    def _hung_up(self, index: int) -> None:
+        # A released agent hangs up; whether its node is clean its keeper's end will say.
+        if index not in self._released:
+            self._happened(events.NodeLost(index, "was lost: its agent ended unexpectedly"))
+
+    def _hear(self, index: int, data: dict[str, Any]) -> None:
+        try:
+            message = messages.unpack(messages.FromAgent, data)
+        except ProtocolError as error:
+            self._happened(events.NodeLost(index, f"cannot be understood: {error}"))
+            return
+        match message:
+            case messages.AgentHello():
+                self._hellos[index] = message
+                self._recorder.node(index, host=message.host, ip=message.address)
+                self._happened(events.NodeUp(index))
+            case messages.PortReserved(port):
+                self._on_port(port)
+            case messages.LogGrew(rank, size):
+                self._on_log(rank, size)
+            case messages.Note(level, text):
+                if text not in self._noted:
+                    self._noted.add(text)
+                    self._recorder.note(level, text)
+            case _:
+                self._happened(self._event(index, message))
+
+    def _event(self, index: int, message: Any) -> events.Event:
+        match message:
+            case messages.Prepared():
+                return events.NodePrepared(index)
+            case messages.Failed(reason):
+                return events.NodeFailed(index, reason)
+            case messages.Started(rank, pid):
+                return events.ProcessStarted(rank, pid)
+            case messages.Exited(rank, exit_code, name, asked, at):
+                same_clock = self._hellos[index].boot_id == self._boot_id != "unknown"
+                return events.ProcessExited(rank, exit_code, name, asked, at if same_clock else time.monotonic())
+            case messages.LauncherEnded(exit_code, name):
+                return events.LauncherExited(index, exit_code, name)
+            case messages.Stopped():
+                return events.NodeStopped(index)
+            case _:
+                return events.NodeCollected(index)

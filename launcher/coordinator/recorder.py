@@ -1,0 +1,186 @@
+"""Writes what happens into the run folder: `events.jsonl`, `run.json` and the status files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from regiment.distribution import history
+from regiment.distribution.plan import Plan, masked_plan
+from regiment.distribution.state import State
+from regiment.jobs.files import append_text, replace_json
+from regiment.jobs.journal import Journal
+from regiment.jobs.plain import to_plain
+from regiment.jobs.record import RunRecord, utc_text, write_record
+from regiment.jobs.workspace import RunFolder, node_log_prefix
+
+from ..node.loop import Loop
+
+_REWRITE_INTERVAL = 0.2
+"""Seconds between two rewrites of the status files."""
+
+
+_OWN_LOGS = {
+    **dict.fromkeys(("preparing", "prepared", "running"), "job_prep_azureml.log"),
+    **dict.fromkeys(("stopped", "collected", "released", "lost"), "job_release_azureml.log"),
+}
+"""Which of the run's own logs a node's new state goes to."""
+
+
+class Recorder:
+    """The one writer of a run's record while its coordinator lives."""
+
+    def __init__(self, loop: Loop, folder: RunFolder, record: RunRecord) -> None:
+        self._loop = loop
+        self._folder = folder
+        self.record = record
+        self.tell: Callable[[dict[str, Any]], None] = lambda event: None
+        """Gets every event after it is on disk."""
+        self.events: list[dict[str, Any]] = []
+        self._journal = Journal(folder.events)
+        self._in_trouble = False
+        # All times of a run are one reading of the wall clock plus monotonic time, so they never run backwards.
+        self.started_at = time.monotonic()
+        self._wall_offset = time.time() - self.started_at
+        self._plan: Plan | None = None
+        self._state: State | None = None
+        self._due = False
+        self._written_at = -_REWRITE_INTERVAL
+
+    def utc(self, at: float | None) -> str | None:
+        """Give a time of the monotonic clock as UTC text."""
+        return None if at is None else utc_text(at + self._wall_offset)
+
+    def event(self, happening: history.Happening) -> None:
+        """Append one event and tell the viewers."""
+        now = time.monotonic()
+        event = {
+            "seq": len(self.events),
+            "timeUtc": self.utc(now),
+            "at": round(now - self.started_at, 6),
+            **happening,
+        }
+        self.events.append(event)
+        self._attempt(lambda: self._journal.append(event))
+        self.tell(event)
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        """Write, but never let a full or broken disk end a run that goes well: say so once and go on."""
+        try:
+            write()
+        except OSError as error:
+            if not self._in_trouble:
+                self._in_trouble = True
+                self.note("warning", f"the run's record cannot be written ({error}); the run goes on without it")
+            return
+        self._in_trouble = False
+
+    def node(self, index: int, **known: Any) -> None:
+        """Take down what has become known of a node: fields of its NodeRecord."""
+        nodes = self.record.nodes
+        self.record = replace(self.record, nodes=(*nodes[:index], replace(nodes[index], **known), *nodes[index + 1 :]))
+
+    def note(self, level: str, text: str) -> None:
+        """Record something a person may want to know; warnings also go into the record."""
+        self.event({"event": "note", "level": level, "text": text})
+        if level == "warning":
+            self.record = replace(self.record, warnings=(*self.record.warnings, text))
+
+    def planned(self, plan: Plan, state: State) -> None:
+        """Write the plan, without secrets, and who runs where."""
+        self._plan, self._state = plan, state
+        self._attempt(lambda: self._write_plan(plan))
+
+    def _write_plan(self, plan: Plan) -> None:
+        replace_json(self._folder.plan, to_plain(masked_plan(plan)))
+        logs = self._folder.attempt_logs(plan.attempt)
+        everywhere = tuple(range(len(plan.nodes)))
+        replace_json(logs / "process_info.json", history.process_info(plan, everywhere))
+        for node in plan.nodes:
+            prefix = node_log_prefix(node.node.node_id, len(plan.nodes))
+            if prefix:
+                folder = logs / prefix
+                folder.mkdir(exist_ok=True)
+                replace_json(folder / "process_info.json", history.process_info(plan, (node.node.index,)))
+
+    def follow(self, old: State, new: State) -> None:
+        """Record what changed between two states."""
+        self._state = new
+        if new.status is not old.status and not new.status.is_terminal:
+            # Told before it is read elsewhere: who sees a line of the job's log finds the run Running.
+            self._attempt(self._write_run)
+        for happening in history.events_between(old, new, time.monotonic()):
+            self.event(happening)
+            if happening["event"] == "node":
+                self._log_node(happening["nodeId"], happening["state"])
+        if not self._due:
+            self._due = True
+            wait = self._written_at + _REWRITE_INTERVAL - time.monotonic()
+            self._loop.call_later(max(0.0, wait), self._rewrite)
+
+    def _log_node(self, node_id: str, state: str) -> None:
+        """Add a node's step to the log of making ready or of releasing, which Azure ML keeps beside its own."""
+        name = _OWN_LOGS.get(state)
+        if name is not None:
+            line = f"{self.utc(time.monotonic())} {node_id} {state}\n"
+            self._attempt(lambda: append_text(self._folder.own_logs / name, line))
+
+    def decided(self, state: State) -> None:
+        """Take the verdict's state, in which the blame may have moved."""
+        self._state = state
+
+    def write_now(self) -> None:
+        """Bring `run.json` and the status files up to date."""
+        self._written_at = time.monotonic()
+        self._attempt(self._write_run)
+        self._attempt(self._write_process_status)
+
+    def _write_run(self) -> None:
+        state = self._state
+        if state is not None:
+            nodes = tuple(replace(node, state=history.node_word(state, node.index)) for node in self.record.nodes)
+            self.record = replace(self.record, status=state.status, nodes=nodes)
+        write_record(self._folder.record, self.record)
+
+    def _rewrite(self) -> None:
+        self._due = False
+        self.write_now()
+
+    def _write_process_status(self) -> None:
+        plan, state = self._plan, self._state
+        if plan is None or state is None:
+            return
+        logs = self._folder.attempt_logs(plan.attempt)
+        rows = [self._status_row(plan, state, rank) for rank in range(len(state.processes))]
+        head = {
+            "schema": 1,
+            "runId": plan.run_id,
+            "attempt": plan.attempt,
+            "status": state.status.value,
+            "updatedUtc": self.utc(time.monotonic()),
+        }
+        replace_json(logs / "process_status.json", {**head, "processes": rows})
+        for node in plan.nodes:
+            prefix = node_log_prefix(node.node.node_id, len(plan.nodes))
+            if prefix:
+                own = [row for row in rows if row["nodeRank"] == node.node.index]
+                replace_json(logs / prefix / "process_status.json", {**head, "processes": own})
+
+    def _status_row(self, plan: Plan, state: State, rank: int) -> dict[str, Any]:
+        process = state.processes[rank]
+        row = history.process_row(plan, rank)
+        log = row.pop("log")
+        row.pop("taskType")
+        return {
+            **row,
+            "pid": process.pid,
+            "status": process.status.value,
+            "exitCode": process.exit_code,
+            "signal": process.signal,
+            "startTimeUtc": self.utc(process.started_at),
+            "endTimeUtc": self.utc(process.ended_at),
+            "firstFailure": history.is_first_failure(state, rank),
+            "log": log,
+        }

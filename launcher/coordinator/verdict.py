@@ -1,0 +1,32 @@
+"""What is read for a verdict: the ends of logs, and exit codes the way a shell gives them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+_TAIL_LINES = 20
+_TAIL_BYTES = 64 * 1024
+_LINE_LENGTH = 2000
+
+
+def last_lines(path: Path) -> tuple[str, ...]:
+    """Give the last 20 lines of a log, reading only its end; lines are cut at 2,000 characters."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            data = file.read(_TAIL_BYTES)
+    except OSError:
+        return ()
+    lines = data.decode("utf-8", "backslashreplace").splitlines()
+    return tuple(line[:_LINE_LENGTH] for line in lines[-_TAIL_LINES:])
+
+
+def shell_exit_code(exit_code: int | None, signal_name: str | None) -> int | None:
+    """Give the exit code a shell would: 128 and the signal's number for a process that was killed."""
+    if signal_name is None:
+        return exit_code
+    known = signal.Signals.__members__.get(signal_name)
+    return 128 + (known or int(signal_name.rpartition(" ")[2]))

@@ -1,0 +1,49 @@
+"""Who keeps a run, and whether he still lives: readers never trust a record whose writer is dead."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from dataclasses import replace
+
+from regiment.jobs.errors import ExitStatus
+from regiment.jobs.record import Owner, RunError, RunRecord, RunStatus
+
+from .node import processes
+
+
+def is_dead(owner: Owner) -> bool:
+    """Say whether a process is certainly gone; one on another machine never is, as seen from here."""
+    if owner.boot_id != processes.boot_id():
+        # Another boot of this very machine has ended all its processes; another machine we cannot ask.
+        return owner.host == socket.gethostname()
+    return processes.start_ticks(owner.pid) != owner.start_ticks or processes.is_zombie(owner.pid)
+
+
+def wait_for_death(owner: Owner, seconds: float) -> None:
+    """Wait for a process of this machine that is just ending; its files are closed a moment before it is dead."""
+    try:
+        pidfd = os.pidfd_open(owner.pid)
+    except OSError:
+        return
+    try:
+        select.select([pidfd], [], [], seconds)
+    finally:
+        os.close(pidfd)
+
+
+def as_it_is(record: RunRecord) -> RunRecord:
+    """Give the record as it is true now: a run whose coordinator died without a verdict has failed."""
+    if record.status.is_terminal or record.coordinator is None or not is_dead(record.coordinator.owner):
+        return record
+    owner = f"process {record.coordinator.pid} on {record.coordinator.host}"
+    message = f"coordinator lost: {owner} ended without a verdict"
+    if record.status is RunStatus.NOT_STARTED:
+        message = f"never started: {owner} ended while it was submitting the run"
+    return replace(
+        record,
+        status=RunStatus.FAILED,
+        error=RunError(message, log="logs/azureml/coordinator.log"),
+        exit_status=int(ExitStatus.NODE_ERROR),
+    )

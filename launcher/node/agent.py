@@ -1,0 +1,280 @@
+"""The agent of one node: does what the coordinator says, and tells it what happens.
+
+It decides nothing about the run. It answers on a Unix socket, to the coordinator and to the rank
+wrappers of its own node. When the coordinator is gone for longer than its lease, it ends everything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from regiment.jobs.errors import ProtocolError
+from regiment.jobs.plain import from_plain
+
+from . import messages, processes
+from .channel import Channel, accept, listen
+from .config import NodeConfig
+from .loop import Loop
+from .nodelog import Kind, NodeLog
+from .ranks import Ranks
+from .workplace import Workplace
+
+_FIRST_CALL_LIMIT = 30.0
+"""Seconds the agent waits for its coordinator's first connection."""
+_ORPHAN_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL once the coordinator is given up."""
+_LAUNCHER_LIMIT = 5.0
+"""Seconds a launcher may take to end after its last rank."""
+_DRAIN_LIMIT = 5.0
+"""Seconds the last lines may take to reach the log files."""
+_KILL_LIMIT = 5.0
+"""Seconds in which everything must be dead once the keeper is gone."""
+_NO_VIEWS = (
+    "read-only views of inputs need root or user namespaces, which are not to be had here; "
+    "each node works with a copy without write permission"
+)
+
+
+def run_agent(plain_config: dict[str, Any], keeper: int, lifeline: int) -> int:
+    """Be a node's agent until released; gives the exit status.
+
+    `lifeline` is a pipe that is at its end when the keeper is dead.
+    """
+    config = from_plain(NodeConfig, plain_config)
+    if config.cpus:
+        os.sched_setaffinity(0, config.cpus)
+    processes.become_subreaper("regiment-agent")
+    has_views = config.views and _enter_own_namespace(config)
+    agent = Agent(config, keeper, listen(config.socket), has_views)
+    agent.loop.on_read(lifeline, agent.keeper_died)
+    hello = {"socket": config.socket, "pid": os.getpid(), "keeperPid": keeper}
+    os.write(1, json.dumps(hello).encode() + b"\n")
+    # The keeper alone holds standard output from now on: its end says that the node is clean.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1):
+        os.dup2(nothing, fd)
+    return agent.run()
+
+
+def _enter_own_namespace(config: NodeConfig) -> bool:
+    """Make room for read-only views, while there is one thread only; later ones and all processes share it."""
+    from .views import enter_own_namespace
+
+    return enter_own_namespace(os.path.dirname(config.socket))
+
+
+class Agent:
+    """One node's agent."""
+
+    def __init__(self, config: NodeConfig, keeper: int, listener: socket.socket, has_views: bool) -> None:
+        self.loop = Loop()
+        self._config = config
+        self._keeper = keeper
+        self._listener = listener
+        self._coordinator: Channel | None = None
+        self._lease_timer: int | None = self.loop.call_later(_FIRST_CALL_LIMIT, self._give_up_coordinator)
+        self._log = NodeLog(config.node_id, self._log_trouble)
+        self._ranks = Ranks(self.loop, config, keeper, self._log, self.tell)
+        self._has_views = has_views
+        self._workplace = Workplace(config, self._log, has_views, self._warn)
+        self._held_ports: list[socket.socket] = []
+        self._exit_status = 0
+
+    def run(self) -> int:
+        """Work until released."""
+        self.loop.on_read(self._listener.fileno(), self._accept)
+        self.loop.on_signal(signal.SIGCHLD, self._ranks.reap)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.on_signal(number, self._told_to_end)
+        self.loop.run()
+        return self._exit_status
+
+    # --- connections --------------------------------------------------------------------------------
+
+    def tell(self, message: messages.FromAgent) -> None:
+        """Tell the coordinator, if it is there."""
+        if self._coordinator is not None:
+            self._coordinator.send(messages.pack(message))
+
+    def _accept(self) -> None:
+        connection = accept(self._listener)
+        if connection is not None:
+            _Caller(self, self._ranks, connection)
+
+    def coordinator_called(self, channel: Channel, hello: messages.CoordinatorHello) -> None:
+        """Take a connection for the coordinator's, and introduce ourselves."""
+        self._end_lease_timer()
+        self._coordinator = channel
+        self.tell(
+            messages.AgentHello(
+                protocol=messages.PROTOCOL,
+                node=self._config.node,
+                pid=os.getpid(),
+                keeper_pid=self._keeper,
+                host=socket.gethostname(),
+                address=self._config.address,
+                cpus=len(os.sched_getaffinity(0)),
+                boot_id=processes.boot_id(),
+            )
+        )
+
+    def coordinator_said(self, data: dict[str, Any]) -> None:
+        """Do what a message of the coordinator's asks for."""
+        try:
+            message = messages.unpack(messages.ToAgent, data)
+            _HANDLERS[type(message)](self, message)
+        except (ProtocolError, OSError) as error:
+            self.tell(messages.Failed(f"failed: {error}"))
+
+    def coordinator_hung_up(self) -> None:
+        """Give the coordinator its lease to come back in."""
+        self._coordinator = None
+        self._lease_timer = self.loop.call_later(self._config.lease, self._give_up_coordinator)
+
+    def _end_lease_timer(self) -> None:
+        if self._lease_timer is not None:
+            self.loop.cancel(self._lease_timer)
+            self._lease_timer = None
+
+    # --- what the coordinator asks for --------------------------------------------------------------
+
+    def reserve_port(self, message: messages.ReservePort) -> None:
+        """Hold a port: bound but not listening, so that rank 0 can take it and plain binders cannot."""
+        holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("", 0))
+        self._held_ports.append(holder)
+        self.tell(messages.PortReserved(holder.getsockname()[1]))
+
+    def prepare(self, message: messages.Prepare) -> None:
+        """Make the folders and bring the inputs; that may take long, so it has a thread of its own."""
+        if self._config.views and not self._has_views:
+            # In the same words from every node: the coordinator says them once.
+            self.tell(messages.Note("info", _NO_VIEWS))
+
+        def done(reason: str | None) -> None:
+            self.tell(messages.Prepared() if reason is None else messages.Failed(f"cannot prepare: {reason}"))
+
+        self._workplace.take(message)
+        self._in_thread(self._workplace.make, done)
+
+    def start(self, message: messages.Start) -> None:
+        """Start the processes in the folder that was made for them."""
+        order = self._workplace.order
+        if order is not None:
+            os.chdir(order.working_folder)
+            self._ranks.start(message.plan, Path(order.logs))
+
+    def stop(self, message: messages.Stop) -> None:
+        """End the processes and report when nothing of them is left."""
+        self._workplace.abandon()
+        self._ranks.when_clean(lambda: self.tell(messages.Stopped()))
+        self._ranks.stop(message.grace)
+
+    def collect(self, message: messages.Collect) -> None:
+        """Bring in what the job wrote, once nothing of it can write any more."""
+
+        def done(reason: str | None) -> None:
+            if reason is not None:
+                self.tell(messages.Failed(f"cannot collect what the job wrote: {reason}"))
+            self.tell(messages.Collected())
+
+        self._ranks.when_clean(lambda: self._in_thread(self._bring_in, done))
+        self._ranks.end_leftovers(_LAUNCHER_LIMIT)
+
+    def release(self, message: messages.Release) -> None:
+        """Go."""
+        self.loop.stop()
+
+    def _bring_in(self) -> None:
+        if not self._ranks.wait_for_logs(_DRAIN_LIMIT):
+            self._log.write(Kind.JOB_POST, "some output had not reached its log in time")
+        self._workplace.bring_in()
+
+    def _in_thread(self, work: Callable[[], None], done: Callable[[str | None], None]) -> None:
+        """Work without holding up the loop, then call `done` from it with what went wrong, or None."""
+
+        def job() -> None:
+            try:
+                work()
+                reason = None
+            except OSError as error:
+                reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            self.loop.post(lambda: done(reason))
+
+        threading.Thread(target=job, daemon=True).start()
+
+    # --- trouble ------------------------------------------------------------------------------------
+
+    def keeper_died(self) -> None:
+        """End everything at once: nobody would clean up after us any more."""
+        processes.kill_all(self._config.tag, os.getpid(), (), _KILL_LIMIT)
+        self._exit_status = 3
+        self.loop.stop()
+
+    def _told_to_end(self) -> None:
+        self.tell(messages.Failed("failed: its agent was told to end by a signal"))
+
+    def _give_up_coordinator(self) -> None:
+        """End everything, but save what the job wrote, although nobody waits for it any more."""
+        self._lease_timer = None
+        self._exit_status = 3
+        self._log.write(Kind.EXECUTION, "the coordinator is gone and has not come back in time")
+        self._workplace.abandon()
+        self._ranks.when_clean(lambda: self._in_thread(self._bring_in_alone, lambda reason: self.loop.stop()))
+        self._ranks.stop(_ORPHAN_GRACE)
+
+    def _bring_in_alone(self) -> None:
+        self._bring_in()
+        self._workplace.put_away()
+
+    def _log_trouble(self, text: str) -> None:
+        self._warn(f"{self._config.node_id}: {text}")
+
+    def _warn(self, text: str) -> None:
+        self.loop.post(lambda: self.tell(messages.Note("warning", text)))
+
+
+class _Caller:
+    """A new connection: finds out from its first message who it is, and hands it on."""
+
+    def __init__(self, agent: Agent, ranks: Ranks, connection: socket.socket) -> None:
+        self._agent = agent
+        self._ranks = ranks
+        self._on_message: Callable[[dict[str, Any]], None] | None = None
+        self._on_close: Callable[[], None] | None = None
+        self._channel = Channel(agent.loop, connection, self._message, self._close)
+
+    def _message(self, data: dict[str, Any]) -> None:
+        if self._on_message is not None:
+            self._on_message(data)
+        elif data.get("type") == "wrapper" and self._ranks.wrapper_called(self._channel, data):
+            self._on_message = lambda message: self._ranks.wrapper_said(self._channel, message)
+            self._on_close = lambda: self._ranks.wrapper_hung_up(self._channel)
+        elif data.get("type") == "coordinatorHello" and data.get("protocol") == messages.PROTOCOL:
+            self._on_message = self._agent.coordinator_said
+            self._on_close = self._agent.coordinator_hung_up
+            self._agent.coordinator_called(self._channel, messages.unpack(messages.CoordinatorHello, data))
+        else:
+            self._channel.close()
+
+    def _close(self) -> None:
+        if self._on_close is not None:
+            self._on_close()
+
+
+_HANDLERS: dict[type[Any], Callable[[Agent, Any], None]] = {
+    messages.ReservePort: Agent.reserve_port,
+    messages.Prepare: Agent.prepare,
+    messages.Start: Agent.start,
+    messages.Stop: Agent.stop,
+    messages.Collect: Agent.collect,
+    messages.Release: Agent.release,
+}

@@ -1,0 +1,160 @@
+"""JSON messages, one a line, over a stream socket; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from .loop import Loop
+
+MAX_MESSAGE = 16 * 1024 * 1024
+"""Bytes; a longer line ends the connection."""
+_READ_SIZE = 256 * 1024
+
+
+class Channel:
+    """One connection: calls back with each message, and once when it is over."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        connection: socket.socket,
+        on_message: Callable[[dict[str, Any]], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        connection.setblocking(False)
+        self._loop = loop
+        self._socket = connection
+        self._on_message = on_message
+        self._on_close = on_close
+        self._incoming = bytearray()
+        self._outgoing = bytearray()
+        self.closed = False
+        loop.on_read(connection.fileno(), self._read)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the other side has not taken yet."""
+        return len(self._outgoing)
+
+    def send(self, message: dict[str, Any], *, fds: tuple[int, ...] = ()) -> None:
+        """Send a message, with open files where the other side needs some; never waits."""
+        if self.closed:
+            return
+        data = encode(message)
+        if fds:
+            # Files travel with the first bytes of their message, so nothing may be queued before it.
+            assert not self._outgoing
+            sent = socket.send_fds(self._socket, [data], list(fds))
+            data = data[sent:]
+        self._outgoing += data
+        self._write()
+
+    def close(self) -> None:
+        """End the connection without calling back."""
+        if not self.closed:
+            self.closed = True
+            self._loop.on_read(self._socket.fileno(), None)
+            self._loop.on_write(self._socket.fileno(), None)
+            self._socket.close()
+
+    def flush(self) -> None:
+        """Wait until what was sent is out; only for the last words before an end."""
+        if not self.closed and self._outgoing:
+            self._socket.settimeout(1.0)
+            try:
+                self._socket.sendall(self._outgoing)
+            except OSError:
+                pass  # The other side has gone; there is nobody left to tell.
+            self._outgoing.clear()
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._end()
+            return
+        self._incoming += data
+        self._deliver()
+
+    def _deliver(self) -> None:
+        *lines, rest = bytes(self._incoming).split(b"\n")
+        self._incoming = bytearray(rest)
+        if len(rest) > MAX_MESSAGE:
+            self._end()
+            return
+        for line in lines:
+            message = decode(line)
+            if message is None:
+                self._end()
+                return
+            if self.closed:
+                return
+            self._on_message(message)
+
+    def _write(self) -> None:
+        try:
+            while self._outgoing:
+                sent = self._socket.send(self._outgoing)
+                del self._outgoing[:sent]
+        except (BlockingIOError, InterruptedError):
+            self._loop.on_write(self._socket.fileno(), self._write)
+            return
+        except OSError:
+            # The reader sees the end of the connection as well, and calls back from the loop.
+            self._outgoing.clear()
+        self._loop.on_write(self._socket.fileno(), None)
+
+    def _end(self) -> None:
+        if not self.closed:
+            self.close()
+            self._on_close()
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Give a message's line."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any] | None:
+    """Read a message's line; None if it is none."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def listen(path: str) -> socket.socket:
+    """Listen on a Unix socket that only this user can reach."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old_mask = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(old_mask)
+    listener.listen(512)
+    listener.setblocking(False)
+    return listener
+
+
+def accept(listener: socket.socket) -> socket.socket | None:
+    """Accept a connection of our own user's or root's; None where there is none, or it is a stranger's."""
+    try:
+        connection, _ = listener.accept()
+    except OSError:
+        return None
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    if uid not in (os.getuid(), 0):
+        connection.close()
+        return None
+    return connection

@@ -1,0 +1,36 @@
+"""What a keeper and its agent are told when they are started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """One node of one run, from its own point of view."""
+
+    node: int
+    """The node rank."""
+    node_id: str
+    tag: str
+    """What every process of the run on this node carries in its environment."""
+    socket: str
+    """Path of the Unix socket the agent listens on."""
+    address: str
+    """The node's own address, as its peers reach it."""
+    cpus: tuple[int, ...]
+    """The processors it may use; empty for all."""
+    lease: float
+    """Seconds a coordinator that is gone has to come back in."""
+    zip: str
+    """The packed agent."""
+    python: str
+    """The Python that runs keeper, agent and wrappers."""
+    outputs: str
+    """Where the node brings what the job wrote to ./outputs."""
+    logs: str
+    """Where it brings what the job wrote to ./logs."""
+    fetched: str
+    """Where downloads lie, once for all the run's nodes of this machine."""
+    views: bool = False
+    """Whether the job has inputs that it must not be able to write."""

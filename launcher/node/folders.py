@@ -1,0 +1,115 @@
+"""A node's folders: its own copy of the snapshot before the run, what the job wrote after it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def copy_code(code: Path, target: Path) -> int:
+    """Copy the snapshot into a writable folder of the node's own; gives the number of files.
+
+    Never hard links: a job may write into its files, and the snapshot is shared by all runs.
+    """
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target.mkdir(mode=0o700)
+    count = 0
+    for folder, relative in _folders(code):
+        for entry in os.scandir(folder):
+            destination = target / relative / entry.name
+            if entry.is_symlink():
+                destination.symlink_to(os.readlink(entry.path))
+            elif entry.is_dir():
+                destination.mkdir()
+            else:
+                shutil.copyfile(entry.path, destination)
+                # The store's files are read-only; the job's own copy is not.
+                destination.chmod(entry.stat().st_mode & 0o777 | 0o600)
+                count += 1
+    return count
+
+
+def collect(
+    written: Path, target: Path, code: Path | None, leave_out: frozenset[str] = frozenset()
+) -> tuple[int, list[str]]:
+    """Move what the job wrote below `written` to `target`, but for what came unchanged with the code, if any.
+
+    A file never goes over another that is there already: it gets a number behind its name. Top-level names in
+    `leave_out` stay. Gives the number of files, and what could not be moved and why.
+    """
+    moved = 0
+    problems: list[str] = []
+    if not written.is_dir():
+        return moved, problems
+    target.mkdir(parents=True, exist_ok=True)
+    for folder, relative in _folders(written, leave_out):
+        for entry in os.scandir(folder):
+            if relative == "." and entry.name in leave_out:
+                continue
+            try:
+                original = None if code is None else code / relative / entry.name
+                moved += _bring(entry, written, target / relative / entry.name, original)
+            except OSError as error:
+                problems.append(f"{os.path.normpath(f'{relative}/{entry.name}')}: {error.strerror}")
+    return moved, problems
+
+
+def _bring(entry: os.DirEntry[str], written: Path, destination: Path, original: Path | None) -> int:
+    if entry.is_dir(follow_symlinks=False):
+        destination.mkdir(parents=True, exist_ok=True)
+        return 0
+    if not entry.is_symlink() and (not entry.is_file() or (original is not None and _unchanged(entry, original))):
+        return 0
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    destination = _free(destination)
+    if entry.is_symlink():
+        destination.symlink_to(_moved_link(Path(entry.path), written))
+    else:
+        move_file(Path(entry.path), destination)
+    return 1
+
+
+def move_file(source: Path, destination: Path) -> None:
+    """Move a file; across file systems the copy has its name only when it is complete."""
+    try:
+        os.rename(source, destination)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        unfinished = destination.with_name(f".{destination.name}.part")
+        shutil.copy2(source, unfinished)
+        os.rename(unfinished, destination)
+
+
+def _moved_link(link: Path, written: Path) -> str:
+    """Give a link's target as it has to be after the move: an absolute one into the same folder becomes relative."""
+    target = os.readlink(link)
+    if os.path.isabs(target) and Path(os.path.normpath(target)).is_relative_to(written):
+        return os.path.relpath(target, link.parent)
+    return target
+
+
+def _free(path: Path) -> Path:
+    """Give the path, with a number behind it where there is something already."""
+    number, free = 0, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}.{number}")
+    return free
+
+
+def _unchanged(entry: os.DirEntry[str], original: Path) -> bool:
+    if not original.is_file():
+        return False
+    return entry.stat().st_size == original.stat().st_size and Path(entry.path).read_bytes() == original.read_bytes()
+
+
+def _folders(root: Path, leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
+    """Give every folder below `root`, itself first, with its path relative to `root`; links are not followed."""
+    for folder, names, _ in os.walk(root):
+        if folder == str(root):
+            names[:] = [name for name in names if name not in leave_out]
+        yield folder, os.path.relpath(folder, root)

@@ -1,0 +1,99 @@
+"""The keeper: parent of a node's agent, and the one that leaves nothing behind when the agent is gone.
+
+It adopts every orphan the agent's processes leave (setsid and double forks included), and does nothing
+else while the agent lives. However the agent ends, everything it started is killed before the keeper
+ends; the end of the keeper's standard output tells the coordinator so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from . import processes
+
+_KILL_LIMIT = 10.0
+"""Seconds after which processes that cannot be killed (stuck in the kernel) are left, and named."""
+
+
+def main() -> None:
+    """Run a node: read its configuration from standard input, start the agent, keep it."""
+    config = json.loads(sys.stdin.buffer.readline())
+    processes.become_subreaper("regiment-keeper")
+    # Terminal signals are the coordinator's business; whoever wants the node to end tells its agent.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    lifeline_read, lifeline_write = os.pipe()
+    keeper = os.getpid()
+    agent = os.fork()
+    if agent == 0:
+        os.close(lifeline_write)
+        _become_agent(config, keeper, lifeline_read)
+    os.close(lifeline_read)
+    _forward(signal.SIGTERM, agent)
+    _wait_for(agent)
+    left = processes.kill_all(config["tag"], keeper, (), _KILL_LIMIT)
+    if left:
+        print(f"could not kill {left} on {config['nodeId']}: they are stuck in the kernel", file=sys.stderr)
+    _tidy(config["socket"])
+
+
+def _become_agent(config: dict[str, Any], keeper: int, lifeline: int) -> None:
+    status = 70
+    try:
+        from .agent import run_agent
+
+        status = run_agent(config, keeper, lifeline)
+    except BaseException:  # noqa: BLE001  (this child must end here, and say why)
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        # The keeper's own code must not run a second time in this child, whatever happened.
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _forward(number: signal.Signals, agent: int) -> None:
+    def handler(_: int, __: FrameType | None) -> None:
+        processes.send_signal(agent, number)
+
+    signal.signal(number, handler)
+
+
+def _wait_for(agent: int) -> None:
+    """Wait for the agent's end, reaping the orphans that come by meanwhile."""
+    while True:
+        try:
+            if os.waitpid(-1, 0)[0] == agent:
+                return
+        except ChildProcessError:
+            return
+
+
+def _tidy(socket_path: str) -> None:
+    """Take away the node's socket, and the run's socket folder if we are its last user."""
+    folder = os.path.dirname(socket_path)
+    _try(os.unlink, socket_path)
+    coordinators = f"{folder}/coordinator.sock"
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(coordinators)
+        except ConnectionRefusedError:
+            _try(os.unlink, coordinators)  # Its coordinator was killed and could not.
+        except OSError:
+            pass
+    _try(os.rmdir, folder)
+
+
+def _try(remove: Callable[[str], None], path: str) -> None:
+    try:
+        remove(path)
+    except OSError:
+        pass  # It is gone already, or others still use it.

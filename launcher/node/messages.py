@@ -1,0 +1,245 @@
+"""The messages between coordinator, agents and viewers, checked by type when they arrive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from regiment.distribution.plan import NodePlan
+from regiment.jobs.errors import ProtocolError
+from regiment.jobs.plain import PlainError, from_plain, to_plain
+
+PROTOCOL = 1
+"""Version of the messages; both sides say theirs first."""
+
+# --- coordinator to agent ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CoordinatorHello:
+    """The coordinator introduces itself."""
+
+    protocol: int
+    run_id: str
+    type: Literal["coordinatorHello"] = "coordinatorHello"
+
+
+@dataclass(frozen=True)
+class ReservePort:
+    """Find and hold a port that the job's processes can meet on."""
+
+    type: Literal["reservePort"] = "reservePort"
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Make the folder the processes run in, and the one for their logs."""
+
+    working_folder: str
+    logs: str
+    """The attempt's `azureml-logs`."""
+    code: str | None = None
+    """The snapshot to copy into the working folder, or None to run in it as it stands."""
+    log_prefix: str = ""
+    """The node's subfolder of `logs`, with a slash at its end."""
+    plan: NodePlan | None = None
+    """What is planned for the node so far, where it has inputs or outputs."""
+    type: Literal["prepare"] = "prepare"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start the processes."""
+
+    plan: NodePlan
+    type: Literal["start"] = "start"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End the processes: SIGTERM, `grace` seconds, SIGKILL; with no grace, SIGKILL at once."""
+
+    grace: float
+    type: Literal["stop"] = "stop"
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Bring ./outputs and ./logs into the run folder and put the working folder away."""
+
+    type: Literal["collect"] = "collect"
+
+
+@dataclass(frozen=True)
+class Release:
+    """Go."""
+
+    type: Literal["release"] = "release"
+
+
+ToAgent = CoordinatorHello | ReservePort | Prepare | Start | Stop | Collect | Release
+
+# --- agent to coordinator ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AgentHello:
+    """A node's agent introduces itself and its machine."""
+
+    protocol: int
+    node: int
+    pid: int
+    keeper_pid: int
+    host: str
+    address: str
+    cpus: int
+    boot_id: str
+    """Two nodes with one boot id have one clock."""
+    type: Literal["agentHello"] = "agentHello"
+
+
+@dataclass(frozen=True)
+class PortReserved:
+    """The port that is held."""
+
+    port: int
+    type: Literal["portReserved"] = "portReserved"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The node is ready to start processes."""
+
+    type: Literal["prepared"] = "prepared"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The node could not do its part."""
+
+    reason: str
+    type: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process runs."""
+
+    rank: int
+    pid: int
+    type: Literal["started"] = "started"
+
+
+@dataclass(frozen=True)
+class Exited:
+    """A process has ended."""
+
+    rank: int
+    exit_code: int | None
+    signal: str | None
+    asked: bool
+    """Whether we or its launcher had sent it a signal before."""
+    at: float
+    """The node's monotonic clock, in seconds."""
+    type: Literal["exited"] = "exited"
+
+
+@dataclass(frozen=True)
+class LauncherEnded:
+    """The node's launcher has ended."""
+
+    exit_code: int | None
+    signal: str | None
+    type: Literal["launcherEnded"] = "launcherEnded"
+
+
+@dataclass(frozen=True)
+class LogGrew:
+    """A process's log has at least this many bytes."""
+
+    rank: int
+    size: int
+    type: Literal["logGrew"] = "logGrew"
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Nothing of the run is alive on the node but keeper and agent."""
+
+    type: Literal["stopped"] = "stopped"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What the job wrote there is in the run folder."""
+
+    type: Literal["collected"] = "collected"
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a person may want to know."""
+
+    level: Literal["info", "warning"]
+    text: str
+    type: Literal["note"] = "note"
+
+
+FromAgent = (
+    AgentHello
+    | PortReserved
+    | Prepared
+    | Failed
+    | Started
+    | Exited
+    | LauncherEnded
+    | LogGrew
+    | Stopped
+    | Collected
+    | Note
+)
+
+# --- viewers to coordinator -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Send all events from the first, then each new one."""
+
+    protocol: int
+    type: Literal["watch"] = "watch"
+
+
+@dataclass(frozen=True)
+class StopRun:
+    """End the run; a second wish, or `force`, kills at once."""
+
+    reason: str
+    force: bool = False
+    grace: float | None = None
+    """At most this many seconds between SIGTERM and SIGKILL."""
+    type: Literal["stopRun"] = "stopRun"
+
+
+@dataclass(frozen=True)
+class LookAtRequests:
+    """There is something new in the run's requests folder."""
+
+    type: Literal["lookAtRequests"] = "lookAtRequests"
+
+
+FromViewer = Watch | StopRun | LookAtRequests
+
+
+def pack(message: ToAgent | FromAgent | FromViewer) -> dict[str, Any]:
+    """Turn a message into what a channel sends."""
+    plain: dict[str, Any] = to_plain(message)
+    return plain
+
+
+def unpack(kind: Any, data: dict[str, Any]) -> Any:
+    """Turn what a channel got into a message of that kind (a union of message types)."""
+    try:
+        return from_plain(kind, data)
+    except PlainError as error:
+        raise ProtocolError(f"a peer sent a message this version does not know: {error}") from None

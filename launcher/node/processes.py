@@ -1,0 +1,178 @@
+"""Looking at the machine's processes: who they are, whose children they are, which belong to a run."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Collection, Iterator
+
+TAG = "REGIMENT_TAG"
+"""The variable every process of a run carries; its value is the run's token and the node's index."""
+
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper(name: str) -> None:
+    """Adopt orphaned descendants of ours, and show `name` in process lists (Linux cuts it at 15 bytes)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot become the reaper of this run's processes")
+
+
+def boot_id() -> str:
+    """Give the name of this boot of this machine (of this container, where that hides it)."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "unknown"
+
+
+def start_ticks(pid: int) -> int | None:
+    """Give a process's start time in clock ticks since boot, or None where there is no such process."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def is_zombie(pid: int) -> bool:
+    """Say whether a process has ended and only waits to be reaped; so has one that is not there."""
+    fields = _stat(pid)
+    return fields is None or fields[0] in ("Z", "X")
+
+
+def descendants(root: int) -> list[int]:
+    """Give the pids of all living children, grandchildren and so on of a process."""
+    children: dict[int, list[int]] = {}
+    for pid in _pids():
+        fields = _stat(pid)
+        if fields is not None and fields[0] not in ("Z", "X"):
+            children.setdefault(int(fields[1]), []).append(pid)
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            found.append(child)
+            waiting.append(child)
+    return found
+
+
+def children(parent: int) -> list[int]:
+    """Give the pids of a process's living children."""
+    found = []
+    for pid in _pids():
+        fields = _stat(pid)
+        if fields is not None and int(fields[1]) == parent and fields[0] not in ("Z", "X"):
+            found.append(pid)
+    return found
+
+
+def tagged(tag: str) -> list[int]:
+    """Give the pids of all living processes of this user that carry the tag, whoever their parent is."""
+    needle = f"{TAG}={tag}".encode()
+    found = []
+    for pid in _pids():
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                variables = file.read().split(b"\0")
+        except OSError:
+            continue  # It has ended, or is somebody else's.
+        if any(v == needle or v.startswith(needle + b".") for v in variables) and not is_zombie(pid):
+            found.append(pid)
+    return found
+
+
+def kill_all(tag: str, root: int | None, spare: Collection[int], seconds: float) -> list[int]:
+    """Kill everything that carries the tag or descends from `root`, again and again until none is left.
+
+    Gives back those that would not die in that many seconds. `spare` and this process stay.
+    """
+    deadline = time.monotonic() + seconds
+    pause = 0.002
+    while True:
+        living = living_of_run(tag, root, spare)
+        if not living or time.monotonic() > deadline:
+            return living
+        for pid in living:
+            send_signal(pid, signal.SIGKILL)
+        reap_orphans()
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+
+
+def kill_tree(root: int, seconds: float) -> list[int]:
+    """Kill a process and all its descendants; gives those that would not die in that many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        living = [pid for pid in (root, *descendants(root)) if not is_zombie(pid)]
+        if not living or time.monotonic() > deadline:
+            return living
+        for pid in living:
+            send_signal(pid, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def living_of_run(tag: str, root: int | None, spare: Collection[int]) -> list[int]:
+    """Give the living processes that carry the tag or descend from `root`, but for `spare` and ourselves."""
+    found = set(tagged(tag))
+    if root is not None:
+        found.update(descendants(root))
+    return sorted(found - set(spare) - {os.getpid()})
+
+
+def reap_orphans() -> None:
+    """Reap whatever children have ended, for callers that no longer care how."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def send_signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may have gone."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def send_group(group: int, number: signal.Signals) -> None:
+    """Send a signal to a process group that may have gone."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def signal_name(number: int) -> str:
+    """Give a signal's name, for example SIGKILL."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def outcome(wait_status: int) -> tuple[int | None, str | None]:
+    """Split a wait status into exit code and name of the signal; one of them is None."""
+    if os.WIFSIGNALED(wait_status):
+        return None, signal_name(os.WTERMSIG(wait_status))
+    return os.WEXITSTATUS(wait_status), None
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Give the fields of /proc/PID/stat from the third on: state, parent and so on."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read().decode("ascii", "replace")
+    except OSError:
+        return None
+    # The second field is the program's name in brackets and may hold spaces and brackets itself.
+    return text.rpartition(")")[2].split()

@@ -1,0 +1,28 @@
+"""Taking away what a run needed only while it ran."""
+
+from __future__ import annotations
+
+import os
+
+
+def remove(folder: str) -> None:
+    """Remove a folder with all that is in it, folders without write permission too; links are not followed."""
+    if not os.path.isdir(folder):
+        return
+    import shutil  # The coordinator seldom needs it, and it takes longer to import than most of what it does.
+
+    for inner, _, _ in os.walk(folder):
+        try:
+            os.chmod(inner, 0o700)
+        except OSError:
+            pass  # Not ours; whether it can be removed the next line finds out.
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_if_empty(folder: str) -> None:
+    """Remove a run's scratch folder, and the one it is in, unless others still use them."""
+    try:
+        os.rmdir(folder)
+        os.rmdir(os.path.dirname(folder))
+    except OSError:
+        pass  # Another run or node has something in it, or was faster.

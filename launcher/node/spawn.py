@@ -1,0 +1,59 @@
+"""Starting one program the way every process of a job is started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+
+_AS_USUAL = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD)
+"""Signals that Python or we treat specially, and that a started program must find as usual."""
+
+
+class CannotStart(Exception):
+    """A program cannot be started; the message is for its log, the exit code is what a shell would give."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def spawn(argv: Sequence[str], environ: Mapping[str, str], output: int) -> int:
+    """Start a program in a session of its own, with nothing to read and one pipe for all it prints.
+
+    It runs in the caller's current folder. posix_spawn does not copy the caller's memory. Gives the pid.
+    """
+    program = _find(argv[0], environ)
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.posix_spawn(
+            program,
+            list(argv),
+            dict(environ),
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, source, target) for source, target in ((nothing, 0), (output, 1), (output, 2))
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=_AS_USUAL,
+        )
+    except OSError as error:
+        raise CannotStart(f"regiment: cannot run {argv[0]!r}: {error.strerror}", 126) from None
+    finally:
+        os.close(nothing)
+
+
+def _find(name: str, environ: Mapping[str, str]) -> str:
+    """Find a program the way a shell does, with the PATH it will run with."""
+    program = shutil.which(name, path=environ.get("PATH", os.defpath))
+    if program is None:
+        there = "/" in name and os.path.exists(name)
+        reason = "it is not an executable file" if there else "no such program in PATH"
+        raise CannotStart(f"regiment: cannot run {name!r}: {reason}", 126 if there else 127)
+    return program
+
+
+def shell() -> str:
+    """Give this node's shell for job files' commands: bash, for that is what they are written for, else sh."""
+    return shutil.which("bash") or "/bin/sh"

@@ -1,0 +1,140 @@
+"""The rank wrapper: stands between a launcher such as torchrun and one process of the user's.
+
+It asks the node's agent what to run and where its output goes, is the parent of the user's command,
+reports pid and wait status, passes signals on and ends as the command ended. It imports as little as
+possible, for it starts once a rank: a few milliseconds each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Any
+
+_FORWARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGCONT,
+)
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_MAX_ORDER = 16 * 1024 * 1024
+
+
+def main() -> None:
+    """Run one rank under the launcher that started us."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(os.environ["REGIMENT_SOCKET"])
+    _send(
+        connection,
+        {
+            "type": "wrapper",
+            "rank": int(os.environ["RANK"]),
+            "restart": int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
+        },
+    )
+    order, output = _receive_order(connection)
+    # Signals wait until there is a child to pass them to.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    pid = _start(order, output)
+    os.close(output)
+    asked = _forward_signals(pid)
+    _send(connection, {"type": "started", "pid": pid})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
+    status = _wait(pid)
+    _send(connection, {"type": "ended", "status": status, "asked": bool(asked)})
+    _end_as(status)
+
+
+def _start(order: dict[str, Any], output: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((nothing, 0), (output, 1), (output, 2)):
+            os.dup2(source, target)
+        for number in (*_FORWARDED, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        environ = {**os.environ, **order["environ"]}
+        os.chdir(order["folder"])
+        os.execvpe(order["argv"][0], order["argv"], environ)
+    except OSError as error:
+        os.write(2, f"regiment: cannot run {order['argv'][0]!r}: {error.strerror}\n".encode())
+        os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+    finally:
+        os._exit(126)
+
+
+def _forward_signals(pid: int) -> list[int]:
+    """Pass signals on to the command's process group; gives the list of those that asked it to end."""
+    asked: list[int] = []
+
+    def handler(number: int, _: FrameType | None) -> None:
+        if number in _ENDING and _lives(pid):
+            asked.append(number)
+        try:
+            os.killpg(pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass  # It has just ended; its wait status says how.
+
+    for number in _FORWARDED:
+        signal.signal(number, handler)
+    return asked
+
+
+def _lives(pid: int) -> bool:
+    """Say whether our child has not ended yet; one that only waits to be reaped has."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False  # It has been reaped, and its end is just being reported.
+
+
+def _wait(pid: int) -> int:
+    while True:
+        found, status = os.waitpid(pid, 0)
+        if found == pid:
+            return status
+
+
+def _end_as(status: int) -> None:
+    """End the way the command ended, so that the launcher above sees the same."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # The command's core file, if any, is the one that counts.
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.WEXITSTATUS(status))
+
+
+def _send(connection: socket.socket, message: dict[str, Any]) -> None:
+    try:
+        connection.sendall(json.dumps(message).encode() + b"\n")
+    except OSError:
+        pass  # The agent is gone; its keeper is about to end all of us.
+
+
+def _receive_order(connection: socket.socket) -> tuple[dict[str, Any], int]:
+    """Get the command, its environment and folder, and the pipe for its output."""
+    data = b""
+    fds: list[int] = []
+    while not data.endswith(b"\n"):
+        part, new, _, _ = socket.recv_fds(connection, 65536, 1)
+        data += part
+        fds += new
+        if not part or len(data) > _MAX_ORDER:
+            # The agent does not want this rank any more: the run is being stopped.
+            sys.exit(143)
+    return json.loads(data), fds[0]

@@ -1,0 +1,192 @@
+"""Makes a run out of a job: its folder, its snapshot, its record, and the coordinator that sees it through."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regiment.jobs.current_form import command_text
+from regiment.jobs.errors import NodeError, UserError
+from regiment.jobs.files import private_folder, replace_file
+from regiment.jobs.plain import to_plain
+from regiment.jobs.record import CoordinatorRecord, RunRecord, RunStatus, utc_text, write_record
+from regiment.jobs.spec import JobSpec, PyTorch, StartMethod
+from regiment.jobs.workspace import RunFolder, Workspace
+
+from .bundle import packed_agent
+from .coordinator.order import Order
+from .node import processes
+
+if TYPE_CHECKING:
+    from regiment.jobs.snapshot import Snapshot
+
+_ACCEPT_LIMIT = 20.0
+"""Seconds a coordinator may take to take up its run."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run that has just been taken up."""
+
+    folder: RunFolder
+    connection: socket.socket
+    """To its coordinator; for an attached run its life line."""
+    notes: tuple[str, ...]
+    """What there is to say about its snapshot."""
+
+
+def submit(spec: JobSpec, job_text: str, workspace: Workspace, *, attached: bool) -> Submission:
+    """Make the run's folder, snapshot its code, start its coordinator and wait until that has taken it up."""
+    check_launcher(spec)
+    folder = _make_folder(spec, workspace)
+    try:
+        notes = _fill_folder(spec, job_text, workspace, folder, attached)
+    except BaseException:
+        # A run that was never started leaves nothing, and its name is free again.
+        shutil.rmtree(folder.root, ignore_errors=True)
+        raise
+    order = Order(
+        spec=replace(spec, code=spec.code or spec.code_url),
+        workspace=str(workspace.root),
+        run_id=folder.run_id,
+        attached=attached,
+        zip=str(packed_agent(workspace.cache)),
+        python=sys.executable,
+        agent_python=sys.executable,
+    )
+    return Submission(folder, _start_coordinator(order, folder), notes)
+
+
+def _fill_folder(
+    spec: JobSpec, job_text: str, workspace: Workspace, folder: RunFolder, attached: bool
+) -> tuple[str, ...]:
+    """Write the record, the job and the snapshot; gives what there is to say about the snapshot."""
+    record = _first_record(spec, folder, attached)
+    write_record(folder.record, record)
+    replace_file(folder.job_file, job_text)
+    if spec.code is None and spec.code_url is None:
+        return ()
+    snapshot = _snapshot(spec, workspace, folder)
+    record = replace(record, properties={**record.properties, "ContentSnapshotId": snapshot.snapshot_id})
+    write_record(folder.record, record)
+    return snapshot.notes
+
+
+def _snapshot(spec: JobSpec, workspace: Workspace, folder: RunFolder) -> Snapshot:
+    from regiment.jobs.snapshot import take_snapshot
+
+    if spec.code is not None:
+        return take_snapshot(Path(spec.code), workspace.store, folder.code, (workspace.root,))
+    from .gitcode import fetched
+
+    with fetched(str(spec.code_url), workspace.cache) as code:
+        return take_snapshot(code, workspace.store, folder.code, (workspace.root,))
+
+
+def check_launcher(spec: JobSpec) -> None:
+    """See that what starts the processes is there, before anything is made."""
+    through_torchrun = (
+        isinstance(spec.distribution, PyTorch)
+        and spec.distribution.process_count_per_instance is not None
+        and spec.options.start_method is StartMethod.TORCHRUN
+    )
+    if through_torchrun and importlib.util.find_spec("torch") is None:
+        raise UserError(
+            f"distribution type pytorch starts through torchrun, and {sys.executable} has no torch; "
+            "install it there (pip install torch), or use --start-method spawn"
+        )
+
+
+def _make_folder(spec: JobSpec, workspace: Workspace) -> RunFolder:
+    try:
+        for path in (workspace.runs, workspace.store, workspace.cache):
+            private_folder(path)
+    except OSError as error:
+        raise UserError(
+            f"{workspace.root} cannot be the workspace: {error.strerror}; name another with --workspace"
+        ) from None
+    name = spec.name or f"{spec.experiment_name[:60]}_{int(time.time())}_{os.urandom(4).hex()}"
+    folder = workspace.run(name)
+    try:
+        folder.root.mkdir(mode=0o700)
+    except FileExistsError:
+        raise UserError(f"there is a run {name!r} in {workspace.root} already; choose another with --name") from None
+    return folder
+
+
+def _first_record(spec: JobSpec, folder: RunFolder, attached: bool) -> RunRecord:
+    pid = os.getpid()
+    return RunRecord(
+        run_id=folder.run_id,
+        experiment_name=spec.experiment_name,
+        display_name=spec.display_name,
+        description=spec.description,
+        status=RunStatus.NOT_STARTED,
+        created_utc=utc_text(time.time()),
+        command=command_text(spec),
+        target=spec.compute,
+        distribution=spec.distribution.type,
+        instance_count=spec.instance_count,
+        process_count=spec.instance_count * spec.processes_per_node,
+        attached=attached,
+        tags=dict(spec.tags),
+        properties=dict(spec.properties),
+        submitted_by=_user_name(),
+        # Until the coordinator has taken over, this process is the run's owner.
+        coordinator=CoordinatorRecord(
+            pid, processes.start_ticks(pid) or 0, processes.boot_id(), socket.gethostname(), None
+        ),
+    )
+
+
+def _user_name() -> str | None:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return None  # A container's made-up user has no name.
+
+
+def _start_coordinator(order: Order, folder: RunFolder) -> socket.socket:
+    """Start the coordinator in a session of its own and hand it the order; secrets go through the socket only."""
+    folder.own_logs.mkdir(parents=True, exist_ok=True)
+    log = os.open(folder.own_logs / "coordinator.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    argv = [order.agent_python, "-I", "-S", order.zip, "coordinator"]
+    dup2 = os.POSIX_SPAWN_DUP2
+    actions = [(dup2, theirs.fileno(), 0), (dup2, log, 1), (dup2, log, 2)]
+    pid = os.posix_spawn(
+        argv[0], argv, os.environ, file_actions=actions, setsid=True, setsigdef=[signal.SIGINT, signal.SIGPIPE]
+    )
+    theirs.close()
+    os.close(log)
+    ours.settimeout(_ACCEPT_LIMIT)
+    try:
+        ours.sendall(json.dumps(to_plain(order)).encode() + b"\n")
+        accepted = _read_line(ours)
+    except OSError:
+        accepted = b""
+    if b"accepted" not in accepted:
+        os.kill(pid, signal.SIGKILL)
+        raise NodeError(f"the coordinator did not take up the run; {folder.own_logs / 'coordinator.log'} says why")
+    return ours
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    """Read one line and not a byte more: what follows is for the viewer."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = connection.recv(1)
+        if not byte:
+            break
+        line += byte
+    return line

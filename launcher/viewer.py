@@ -1,0 +1,149 @@
+"""Watches a run through its coordinator, shows it, and passes the user's Ctrl-C on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from regiment.jobs.errors import ExitStatus, NodeError
+from regiment.jobs.record import RunRecord, read_record
+from regiment.jobs.workspace import RunFolder
+
+from .liveness import as_it_is, is_dead, wait_for_death
+from .node import messages
+from .node.channel import Channel
+from .node.loop import Loop
+from .view import View
+
+_REFRESH = 0.1
+"""Seconds between two looks of the view at what is new."""
+_HANG_UP_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL when the terminal has hung up."""
+_LAST_WORDS_LIMIT = 5.0
+"""Seconds a coordinator that hung up may take to be dead."""
+
+
+class Viewer:
+    """One person's look at one run."""
+
+    def __init__(self, folder: RunFolder, connection: socket.socket, view: View) -> None:
+        self._loop = Loop()
+        self._folder = folder
+        self._view = view
+        self._channel = Channel(self._loop, connection, self._take, self._coordinator_left)
+        self._ended: int | None = None
+        self._interrupts = 0
+        self._left = False
+        self._signal: signal.Signals | None = None
+
+    def watch(self) -> None:
+        """Ask for everything from the first event on; a run's own viewer gets that unasked."""
+        self._channel.send(messages.pack(messages.Watch(messages.PROTOCOL)))
+
+    def run(self, *, owns_run: bool) -> int:
+        """Show the run until it has ended; gives the exit status.
+
+        `owns_run` passes signals on to the run; a mere onlooker just goes.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # As nohup wants it, and a shell for what it starts in the background.
+            self._loop.on_signal(number, self._interrupted(number) if owns_run else self._leave(number))
+        self._tick()
+        try:
+            self._loop.run()
+        finally:
+            # Who leaves on purpose does not wait for a reader that has stopped reading.
+            self._view.close(wait=not self._left)
+        return self._exit_status()
+
+    def _exit_status(self) -> int:
+        # What the coordinator said counts, not the record: a full disk may have kept that from being written.
+        if self._ended is not None and self._ended != ExitStatus.CANCELED:
+            return self._ended  # It ended by itself before the signal could end it.
+        if self._signal is not None:
+            return 128 + self._signal
+        return self._ended if self._ended is not None else self._status_of_lost_run()
+
+    def _status_of_lost_run(self) -> int:
+        record = read_record(self._folder.record)
+        if record.coordinator is not None:
+            wait_for_death(record.coordinator.owner, _LAST_WORDS_LIMIT)
+        record = as_it_is(read_record(self._folder.record))
+        error = NodeError(_lost_message(record))
+        error.exit_status = ExitStatus(record.exit_status or ExitStatus.NODE_ERROR)
+        raise error
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event.get("event") == "log":
+            self._view.on_log(int(event["rank"]), int(event["size"]))
+            return
+        self._view.on_event(event)
+        if event.get("event") == "run_ended":
+            self._ended = int(event["exitStatus"])
+
+    def _tick(self) -> None:
+        self._view.tick(time.time())
+        if self._view.done:
+            self._loop.stop()
+        else:
+            self._loop.call_later(_REFRESH, self._tick)
+
+    def _coordinator_left(self) -> None:
+        if self._ended is None:
+            self._loop.stop()
+
+    def _interrupted(self, number: signal.Signals) -> Callable[[], None]:
+        def handle() -> None:
+            self._interrupts += 1
+            self._signal = self._signal or number
+            if self._interrupts > 2:
+                self._give_up()
+                return
+            reason = "cancelled by Ctrl-C" if number is signal.SIGINT else f"cancelled by {number.name}"
+            grace = _HANG_UP_GRACE if number is signal.SIGHUP else None
+            self._channel.send(messages.pack(messages.StopRun(reason, self._interrupts > 1, grace)))
+
+        return handle
+
+    def _give_up(self) -> None:
+        """Kill a coordinator that does not answer; without it the agents end everything when their leases are over."""
+        record = read_record(self._folder.record)
+        if record.coordinator is not None and not is_dead(record.coordinator.owner):
+            print("regiment: the coordinator does not answer and is killed; its nodes end the run", file=sys.stderr)
+            os.kill(record.coordinator.pid, signal.SIGKILL)
+        self._go()
+
+    def _leave(self, number: signal.Signals) -> Callable[[], None]:
+        def handle() -> None:
+            self._signal = number
+            self._go()
+
+        return handle
+
+    def _go(self) -> None:
+        self._left = True
+        self._loop.stop()
+
+
+def _lost_message(record: RunRecord) -> str:
+    message = record.error.message if record.error else "the coordinator hung up"
+    return f"{message}; its nodes end what still runs, and 'regiment show {record.run_id}' has the record"
+
+
+def connect(record: RunRecord) -> socket.socket | None:
+    """Connect to a run's coordinator; None where it has gone or has not come yet."""
+    if record.coordinator is None or record.coordinator.socket is None:
+        return None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(record.coordinator.socket)
+    except OSError:
+        connection.close()
+        return None
+    return connection

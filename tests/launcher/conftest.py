@@ -1,0 +1,138 @@
+"""A place to run the real command line in, and the proof that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_MARK = "THE_TEST_THAT_STARTED_IT"
+
+
+@dataclass
+class Lab:
+    """A folder with a workspace of its own, and every process that is started from it."""
+
+    folder: Path
+    sockets: Path
+    mark: str
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment commands run with: the tests' own Python first, sockets in a folder that can be checked."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "XDG_RUNTIME_DIR": str(self.sockets), _MARK: self.mark, "TERM": "dumb"}
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the user's."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        return path
+
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        process = self.start(*arguments, **environ)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        """Start a command in a session of its own."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "regiment", *arguments],
+            cwd=self.folder,
+            env={**self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    def show(self, run_id: str) -> dict[str, Any]:
+        """Give what `regiment show -o json` says of a run."""
+        result = self.run("show", run_id, "-o", "json")
+        assert result.returncode == 0, result.stderr
+        data: dict[str, Any] = json.loads(result.stdout)
+        return data
+
+    def run_folder(self, run_id: str) -> Path:
+        """Give a run's folder."""
+        return self.folder / ".regiment" / "runs" / run_id
+
+    def status(self, run_id: str) -> list[dict[str, Any]]:
+        """Give the rows of a run's `process_status.json`."""
+        path = self.run_folder(run_id) / "azureml-logs" / "process_status.json"
+        rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["processes"]
+        return rows
+
+    def events(self, run_id: str, kind: str) -> list[dict[str, Any]]:
+        """Give a run's events of one kind."""
+        lines = (self.run_folder(run_id) / "events.jsonl").read_text("utf-8").splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+    def log(self, run_id: str, name: str) -> str:
+        """Give the text of one of the run's logs."""
+        return (self.run_folder(run_id) / "azureml-logs" / name).read_text("utf-8")
+
+    def processes(self) -> list[int]:
+        """Give all living processes that came from this lab, whoever their parents are now."""
+        needle = f"{_MARK}={self.mark}".encode()
+        found = []
+        for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+            try:
+                if needle in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and not _is_zombie(pid):
+                    found.append(pid)
+            except OSError:
+                continue
+        return found
+
+    def wait_until(self, condition: Callable[[], Any], seconds: float = 20.0) -> float:
+        """Wait for something to come true; gives how long it took, fails the test if it does not."""
+        start = time.monotonic()
+        while not condition():
+            assert time.monotonic() - start < seconds, "it did not come true in time"
+            time.sleep(0.01)
+        return time.monotonic() - start
+
+    def wait_until_running(self, run_id: str, processes: int) -> None:
+        """Wait until that many processes of a run have been started."""
+        events = self.run_folder(run_id) / "events.jsonl"
+        self.wait_until(lambda: events.exists() and len(self.events(run_id, "process_started")) == processes, 60)
+
+
+def _is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """Give a lab, and fail the test if a process or a socket of it is left at the end."""
+    sockets = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
+    lab = Lab(tmp_path, sockets, uuid.uuid4().hex)
+    try:
+        yield lab
+        # Runs that a test left alive on purpose are its own to end; what dies of a test's kill needs a moment.
+        lab.wait_until(lambda: not lab.processes(), 10)
+        assert list(sockets.iterdir()) == [], "a socket folder was left behind"
+    finally:
+        for pid in lab.processes():
+            os.kill(pid, signal.SIGKILL)
+        for process in lab.started:
+            process.communicate()
+        shutil.rmtree(sockets)
