@@ -291,10 +291,14 @@ def test_a_default_experiment_name_is_always_legal(name: str) -> None:
 def test_a_job_file_of_ten_kilobytes_loads_fast(tmp_path: Path) -> None:
     text = FULL.replace("  FLAG: true\n", "".join(f"  NAME_{n}: some value {n}\n" for n in range(400)))
     assert len(text) > 10_000
-    load(tmp_path, text)
+    # The fastest of five: a collection of this whole test process's garbage may fall into any one of them.
+    assert min(_time_to_load(tmp_path, text) for _ in range(5)) < 0.1  # 5 ms on a quiet machine
+
+
+def _time_to_load(folder: Path, text: str) -> float:
     started = time.process_time()
-    load(tmp_path, text)
-    assert time.process_time() - started < 0.1  # 5 ms on a quiet machine
+    load(folder, text)
+    return time.process_time() - started
 
 
 def test_a_file_full_of_unknown_keys_is_refused_in_time(tmp_path: Path) -> None:
