@@ -6,13 +6,29 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class PrepareNodes:
-    """Let every node copy the code."""
+class PrepareNode:
+    """Let a node copy the code."""
+
+    node: int
 
 
 @dataclass(frozen=True)
 class StartProcesses:
     """Make the plan and let every node start its processes."""
+
+
+@dataclass(frozen=True)
+class LaunchNode:
+    """Start a lost node's agent again."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class StartNodeProcesses:
+    """Let one node start its processes, which join those of the others."""
+
+    node: int
 
 
 @dataclass(frozen=True)
@@ -49,4 +65,14 @@ class EndRun:
     """Write the verdict and end."""
 
 
-Action = PrepareNodes | StartProcesses | StopNode | FenceNode | CollectNode | ReleaseNode | EndRun
+Action = (
+    PrepareNode
+    | StartProcesses
+    | LaunchNode
+    | StartNodeProcesses
+    | StopNode
+    | FenceNode
+    | CollectNode
+    | ReleaseNode
+    | EndRun
+)

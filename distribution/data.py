@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from regiment.jobs.data import DataInput, DataMode, LiteralInput
 from regiment.jobs.expressions import substitute
 from regiment.jobs.locations import file_name, shown
-from regiment.jobs.spec import ArgvCommand, Command, DataInput, DataMode, JobSpec, LiteralInput, ShellCommand
+from regiment.jobs.spec import ArgvCommand, Command, JobSpec, ShellCommand
 
 _EXPRESSION = re.compile(r"\$\{\{\s*((?:inputs|outputs)\.[^\s}]+)\s*\}\}")
 _FILE = "uri_file"

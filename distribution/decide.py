@@ -19,8 +19,10 @@ from .actions import (
     CollectNode,
     EndRun,
     FenceNode,
-    PrepareNodes,
+    LaunchNode,
+    PrepareNode,
     ReleaseNode,
+    StartNodeProcesses,
     StartProcesses,
     StopNode,
 )
@@ -36,6 +38,7 @@ from .events import (
     NodeUp,
     ProcessExited,
     ProcessStarted,
+    RejoinRequested,
     StopRequested,
     TimePassed,
 )
@@ -66,18 +69,41 @@ def _node_up(state: State, event: NodeUp, now: float) -> Decision:
     if state.nodes[event.node] is not NodeState.STARTING:
         return state, ()
     state = _with_node(state, event.node, NodeState.UP)
-    if all(node is NodeState.UP for node in state.nodes):
-        return replace(state, phase=Phase.PREPARING, patience_until=None), (PrepareNodes(),)
-    return state, ()
+    if state.phase is Phase.RUNNING:
+        return state, (PrepareNode(event.node),)
+    return _move_up(state)
 
 
 def _node_prepared(state: State, event: NodePrepared, now: float) -> Decision:
+    if state.nodes[event.node] is not NodeState.UP:
+        return state, ()
+    if state.phase is Phase.RUNNING:
+        return _with_node(state, event.node, NodeState.PREPARED), (StartNodeProcesses(event.node),)
     if state.phase is not Phase.PREPARING:
         return state, ()
-    state = _with_node(state, event.node, NodeState.PREPARED)
-    if all(node is NodeState.PREPARED for node in state.nodes):
+    return _move_up(_with_node(state, event.node, NodeState.PREPARED))
+
+
+def _move_up(state: State) -> Decision:
+    """Move on if all nodes (of an elastic run: all that were not lost) have come as far as this phase wants them."""
+    present = [i for i, node in enumerate(state.nodes) if node is not NodeState.LOST]
+    if state.phase is Phase.STARTING and all(state.nodes[i] is NodeState.UP for i in present):
+        state = replace(state, phase=Phase.PREPARING, patience_until=None)
+        return state, tuple(PrepareNode(i) for i in present)
+    if state.phase is Phase.PREPARING and all(state.nodes[i] is NodeState.PREPARED for i in present):
         return replace(state, phase=Phase.RUNNING), (StartProcesses(),)
     return state, ()
+
+
+def _rejoin_requested(state: State, event: RejoinRequested, now: float) -> Decision:
+    """Bring lost nodes back; a run that needs all its nodes has ended when one is lost."""
+    if state.policy.min_nodes is None or state.phase is not Phase.RUNNING:
+        return state, ()
+    lost = [i for i, node in enumerate(state.nodes) if node is NodeState.LOST]
+    for node in lost:
+        state = _with_node(state, node, NodeState.STARTING)
+    fresh = tuple(Process(p.node, is_joining=True) if p.node in lost else p for p in state.processes)
+    return replace(state, processes=fresh), tuple(LaunchNode(node) for node in lost)
 
 
 def _process_started(state: State, event: ProcessStarted, now: float) -> Decision:
@@ -87,7 +113,7 @@ def _process_started(state: State, event: ProcessStarted, now: float) -> Decisio
     )
     if not may_start:
         return state, ()
-    fresh = Process(process.node, ProcessStatus.RUNNING, event.pid, started_at=now)
+    fresh = Process(process.node, ProcessStatus.RUNNING, event.pid, started_at=now, ends_run=process.ends_run)
     # torchrun's own restart: what failed in its last round is no longer what decides.
     cause = None if process.status.has_ended else state.cause
     return replace(_with_process(state, event.rank, fresh), cause=cause), ()
@@ -110,11 +136,20 @@ def _process_exited(state: State, event: ProcessExited, now: float) -> Decision:
         state = _blame_process(state, event, process.node)
         if state.phase is Phase.RUNNING and state.policy.launcher_restarts == 0:
             state = replace(state, settled_at=state.settled_at or now + SETTLE)
-    if state.settled_at is not None and state.phase is Phase.RUNNING and not _any_running(state):
+    if state.phase is not Phase.RUNNING:
+        return state, ()
+    if state.is_complete:
+        return _complete(state, now)
+    if state.settled_at is not None and not _any_running(state):
         return _stop(state, now)
-    if state.phase is Phase.RUNNING and all(p.status is ProcessStatus.COMPLETED for p in state.processes):
-        return _collect(state, now)
     return state, ()
+
+
+def _complete(state: State, now: float) -> Decision:
+    """Go on to the outputs; what the run does not wait for, and never ends by itself, is stopped before."""
+    state = replace(state, cause=None, settled_at=None)
+    is_more_there = _any_running(state) or any(process.is_joining for process in state.processes)
+    return _stop(state, now) if is_more_there else _collect(state, now)
 
 
 _CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGSYS"})
@@ -153,14 +188,18 @@ def how_it_ended(exit_code: int | None, signal: str | None) -> str:
 def _launcher_exited(state: State, event: LauncherExited, now: float) -> Decision:
     if state.phase is not Phase.RUNNING:
         return state, ()
-    own = [p for p in state.processes if p.node == event.node]
-    if all(p.status is ProcessStatus.COMPLETED for p in own):
+    own = [p for p in state.processes if state.policy.one_launcher or p.node == event.node]
+    if all(p.status is ProcessStatus.COMPLETED or p.is_joining for p in own):
         return state, ()
     if state.cause is None:
         never = all(p.status is ProcessStatus.NOT_STARTED for p in own)
         when = "before it started its processes" if never else "before its processes had ended"
         message = f"the launcher on node-{event.node} ended {when}: {how_it_ended(event.exit_code, event.signal)}"
-        state = replace(state, cause=Cause(message, ExitStatus.JOB_FAILED, now, event.node))
+        cause = Cause(message, ExitStatus.JOB_FAILED, now, event.node, is_launchers=True)
+        state = replace(state, cause=cause)
+    if state.policy.one_launcher and _any_running(state):
+        # What other nodes have to say of their processes' ends may still be on its way.
+        return replace(state, settled_at=state.settled_at or now + SETTLE), ()
     return _stop(state, now)
 
 
@@ -177,10 +216,25 @@ def _node_lost(state: State, event: NodeLost, now: float) -> Decision:
         return state, ()
     state = _with_node(state, event.node, NodeState.LOST)
     state = replace(state, processes=tuple(_lost(p, now) if p.node == event.node else p for p in state.processes))
-    state = _blame_node(state, event.node, event.reason, now)
     fence = (FenceNode(event.node),)
+    if _can_do_without(state, event.node):
+        state, actions = _go_on_without(state, now)
+        return state, fence + actions
+    state = _blame_node(state, event.node, event.reason, now)
     state, actions = _stop(state, now) if state.phase in BEFORE_END else _settle(state, now)
     return state, fence + actions
+
+
+def _can_do_without(state: State, node: int) -> bool:
+    """Say whether an elastic run goes on; its processes meet in a store on node 0, so never without that one."""
+    fewest, present = state.policy.min_nodes, sum(1 for node in state.nodes if node is not NodeState.LOST)
+    return state.phase in BEFORE_END and fewest is not None and node != 0 and present >= fewest
+
+
+def _go_on_without(state: State, now: float) -> Decision:
+    if state.phase is Phase.RUNNING and state.is_complete:
+        return _complete(state, now)
+    return _move_up(state)
 
 
 def _lost(process: Process, now: float) -> Process:
@@ -259,6 +313,7 @@ def _time_passed(state: State, event: TimePassed, now: float) -> Decision:
     if state.patience_until is None or now < state.patience_until:
         return state, ()
     reason, wanted = _WAITED_FOR[state.phase]
+    state = replace(state, patience_until=None)
     actions: tuple[Action, ...] = ()
     for node in _alive(state, wanted):
         state, more = _node_lost(state, NodeLost(node, reason), now)
@@ -345,5 +400,6 @@ _RULES: Mapping[type[Any], Callable[[State, Any, float], Decision]] = {
     NodeCollected: _node_collected,
     NodeGone: _node_gone,
     StopRequested: _stop_requested,
+    RejoinRequested: _rejoin_requested,
     TimePassed: _time_passed,
 }

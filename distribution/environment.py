@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from regiment.jobs.placement import Node, Placement
 
+from .tasks import Task
+
 # What a launcher, a scheduler or MPI sets for one process. A job started from inside another job must
 # not see these, or it takes the outer job's rank for its own. Job-level SLURM_* stay: users read them.
 _LEFTOVER_NAMES = frozenset(
@@ -122,21 +124,37 @@ def node_variables(node: Node, placement: Placement) -> dict[str, str]:
     return variables
 
 
-def process_variables(rank: int, local_rank: int, world_size: int) -> dict[str, str]:
+def process_variables(task: Task, rank: int, local_rank: int, world_size: int) -> dict[str, str]:
     """Give the variables of one process alone."""
-    task_type = "rank_" if world_size > 1 else ""
+    prefix = f"{task.type}_" if world_size > 1 else ""
     return {
         "RANK": str(rank),
         "LOCAL_RANK": str(local_rank),
-        "AZUREML_PROCESS_NAME": process_name(rank, world_size),
-        "AZ_BATCHAI_TASK_TYPE": task_type,
-        "AZ_BATCHAI_TASK_INDEX": str(rank),
+        "AZUREML_PROCESS_NAME": process_name(task, world_size),
+        "AZ_BATCHAI_TASK_TYPE": prefix,
+        "AZ_BATCHAI_TASK_INDEX": str(task.index),
     }
 
 
-def process_name(rank: int, world_size: int) -> str:
-    """Give a process's name as Azure ML has it: `main` where it is alone, else `rank_<n>`."""
-    return f"rank_{rank}" if world_size > 1 else "main"
+def elastic_variables(rank: str, node_rank: str, node_count: str) -> dict[str, str]:
+    """Give what a process gets whose rank is only known once its launcher has counted the nodes that are there.
+
+    The other names of the contract its launcher sets itself (`TORCHRUN_SETS`).
+    """
+    return {
+        "NODE_RANK": node_rank,
+        "AZUREML_CR_NODE_RANK": node_rank,
+        "REGIMENT_NODE_COUNT": node_count,
+        "AZUREML_NODE_COUNT": node_count,
+        "NODE_COUNT": node_count,
+        "AZUREML_PROCESS_NAME": f"rank_{rank}",
+        "AZ_BATCHAI_TASK_INDEX": rank,
+    }
+
+
+def process_name(task: Task, world_size: int) -> str:
+    """Give a process's name as Azure ML has it: `main` where it is alone, else `rank_<n>`, `worker_<n>` and so on."""
+    return f"{task.type}_{task.index}" if world_size > 1 else "main"
 
 
 def default_variables(node: Node) -> dict[str, str]:
@@ -146,7 +164,7 @@ def default_variables(node: Node) -> dict[str, str]:
     leaving it out lets every process start a thread for every processor.
     """
     return {
-        "OMP_NUM_THREADS": str(max(1, node.cpus // node.slots)),
+        "OMP_NUM_THREADS": str(max(1, len(node.cpus) // node.slots)),
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
     }

@@ -100,6 +100,11 @@ class StopRequested:
 
 
 @dataclass(frozen=True)
+class RejoinRequested:
+    """Somebody wants the lost nodes of an elastic run back."""
+
+
+@dataclass(frozen=True)
 class TimePassed:
     """The time in `state.wake_at` has come."""
 
@@ -116,5 +121,6 @@ Event = (
     | NodeCollected
     | NodeGone
     | StopRequested
+    | RejoinRequested
     | TimePassed
 )

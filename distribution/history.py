@@ -63,7 +63,7 @@ def process_row(plan: Plan, rank: int) -> dict[str, Any]:
         "localRank": process.local_rank,
         "nodeRank": process.node_rank,
         "nodeId": plan.nodes[process.node_rank].node.node_id,
-        "taskType": "worker",
+        "taskType": "worker" if process.task.type == "rank" else process.task.type,
         "log": f"azureml-logs/{process.log}",
     }
 
@@ -77,7 +77,7 @@ def events_between(old: State, new: State, now: float) -> Iterator[Happening]:
     if new.kill_at is not None and (new.kill_at != old.kill_at or new.forced != old.forced):
         yield {
             "event": "stopping",
-            "reason": new.canceled or (new.cause.message if new.cause else ""),
+            "reason": new.canceled or (new.cause.message if new.cause else "all that the run waits for have completed"),
             "graceSeconds": round(max(0.0, new.kill_at - now), 3),
             "force": new.forced,
         }

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 
-from regiment.jobs.placement import Node, Placement
-from regiment.jobs.spec import ArgvCommand, Command, Distribution, JobSpec, Plain, PyTorch, ShellCommand, StartMethod
-from regiment.jobs.workspace import driver_log_name, node_log_prefix
+from regiment.jobs.placement import Node
 
-from . import environment
-from .data import DataPlan, data_plan, data_values, replaced, shown_plan, with_values
-from .torchrun import own_restarts, torchrun_argv
+from .data import DataPlan
+from .tasks import Task
 
 SHELL = "{shell}"
 """Stands in a planned argv for the node's shell: bash where there is one, else sh."""
+WRAPPER = "{wrapper}"
+"""Stands in a planned argv where the node's agent puts the command that starts its rank wrapper."""
+REMOTE_SHELL = "{remote_shell}"
+"""Stands in a planned argv for the program by which a launcher reaches the run's other nodes."""
+
+
+class LauncherKind(Enum):
+    """What starts a node's processes where its agent does not."""
+
+    TORCHRUN = "torchrun"
+    """One a node; it knows its processes by their local ranks."""
+    MPIRUN = "mpirun"
+    """One on node 0 for all nodes; it knows the processes by their ranks."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +42,28 @@ class ProcessPlan:
     """What it gets on top of its node's environment."""
     log: str
     """Its log, relative to the attempt's `azureml-logs`."""
+    task: Task
+    cpus: tuple[int, ...] = ()
+    """The processors it is bound to; empty for all of its node's."""
+    ends_run: bool = True
+    """Whether the run is complete only when this process is; others are stopped then."""
 
 
 @dataclass(frozen=True)
 class LauncherPlan:
-    """The program that starts a node's processes, where the agent does not do it itself."""
+    """What starts a node's processes, where the agent does not do it itself."""
 
-    name: str
-    argv: tuple[str, ...]
+    kind: LauncherKind
+    argv: tuple[str, ...] = ()
+    """Empty where the launcher on node 0 starts this node's processes too."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """What it gets on top of what all processes of the node get."""
+    log: str | None = None
+    """The log of what it prints itself, relative to the attempt's `azureml-logs`; None for the node's own."""
     own_restarts: int = 0
     """How often it may restart its processes by itself."""
+    is_elastic: bool = False
+    """Whether it decides itself which rank a process has, from the nodes that are there."""
 
 
 @dataclass(frozen=True)
@@ -67,99 +90,10 @@ class Plan:
     attempt: int
     distribution: str
     nodes: tuple[NodePlan, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = ()
+    """What a person should know before it runs."""
 
     @cached_property
     def processes(self) -> tuple[ProcessPlan, ...]:
         """All processes, in rank order."""
         return tuple(process for node in self.nodes for process in node.processes)
-
-
-def make_plan(spec: JobSpec, placement: Placement, run_id: str, attempt: int) -> Plan:
-    """Compute what every node and every process of a job does; ranks are node-major."""
-    rule = _RULES[type(spec.distribution)]
-    run = environment.run_variables(run_id, spec.experiment_name, attempt, rule.framework)
-    nodes = []
-    first_rank = 0
-    for node in placement.nodes:
-        data = data_plan(spec, node.data)
-        values = data_values(spec, data)
-        own = {name: replaced(value, values) for name, value in spec.environment_variables.items()}
-        command = with_values(spec.command, values)
-        nodes.append(
-            NodePlan(
-                node=node,
-                environ={**own, **run, **environment.node_variables(node, placement)},
-                defaults=environment.default_variables(node),
-                path_first=node.python.rpartition("/")[0],
-                processes=_processes(command, node, placement, first_rank),
-                data=data,
-                launcher=rule.launcher(spec, node, placement),
-            )
-        )
-        first_rank += node.slots
-    return Plan(run_id, attempt, spec.distribution.type, tuple(nodes))
-
-
-def _processes(command: Command, node: Node, placement: Placement, first_rank: int) -> tuple[ProcessPlan, ...]:
-    argv = command_argv(command)
-    world_size = placement.world_size
-    prefix = node_log_prefix(node.node_id, len(placement.nodes))
-    return tuple(
-        ProcessPlan(
-            name=environment.process_name(rank, world_size),
-            rank=rank,
-            local_rank=rank - first_rank,
-            node_rank=node.index,
-            argv=argv,
-            environ=environment.process_variables(rank, rank - first_rank, world_size),
-            log=f"{prefix}{driver_log_name(rank, world_size)}",
-        )
-        for rank in range(first_rank, first_rank + node.slots)
-    )
-
-
-def command_argv(command: Command) -> tuple[str, ...]:
-    """Give the argv that runs the user's command: his own, or the node's shell over his one line."""
-    match command:
-        case ShellCommand(text):
-            return (SHELL, "-c", text)
-        case ArgvCommand(argv):
-            return argv
-
-
-def _pytorch_launcher(spec: JobSpec, node: Node, placement: Placement) -> LauncherPlan | None:
-    # Without a process count the user's command is the launcher (often his own torchrun), once a node.
-    per_process = isinstance(spec.distribution, PyTorch) and spec.distribution.process_count_per_instance is not None
-    if not per_process or spec.options.start_method is not StartMethod.TORCHRUN:
-        return None
-    extra = spec.options.torchrun_args
-    return LauncherPlan("torchrun", torchrun_argv(node, placement, extra), own_restarts(extra))
-
-
-def _no_launcher(spec: JobSpec, node: Node, placement: Placement) -> LauncherPlan | None:
-    return None
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """How one kind of distribution is planned."""
-
-    framework: str
-    """What AZUREML_FRAMEWORK says."""
-    launcher: Callable[[JobSpec, Node, Placement], LauncherPlan | None]
-
-
-_RULES: Mapping[type[Distribution], _Rule] = {
-    PyTorch: _Rule("PyTorch", _pytorch_launcher),
-    Plain: _Rule("Python", _no_launcher),
-}
-
-
-def masked_plan(plan: Plan) -> Plan:
-    """Give the plan with the values of secrets hidden, for people and for `plan.json`."""
-    return replace(
-        plan,
-        nodes=tuple(
-            replace(node, environ=environment.masked(node.environ), data=shown_plan(node.data)) for node in plan.nodes
-        ),
-    )

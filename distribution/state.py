@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 
@@ -30,7 +30,10 @@ class Phase(Enum):
 
 
 class NodeState(IntEnum):
-    """How far a node has come; a node only ever moves forward."""
+    """How far a node has come.
+
+    A node only ever moves forward, but for one that was lost and joins an elastic run again.
+    """
 
     STARTING = 0
     """Its agent is not there yet."""
@@ -59,6 +62,10 @@ class Process:
     signal: str | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    ends_run: bool = True
+    """Whether the run is complete only when this process is."""
+    is_joining: bool = False
+    """Whether it is to join an elastic run that goes on without it, and has not started yet."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,8 @@ class Cause:
     at: float
     node: int | None = None
     rank: int | None = None
+    is_launchers: bool = False
+    """Whether a launcher's end is all that is known."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,10 @@ class Policy:
     """How long the run may take, from its start."""
     launcher_restarts: int = 0
     """How often torchrun may restart its ranks by itself."""
+    one_launcher: bool = False
+    """Whether node 0's launcher starts the processes of all nodes."""
+    min_nodes: int | None = None
+    """With how many nodes the run goes on when others are lost; None for one that needs all."""
     world_size: int = 1
 
 
@@ -132,9 +145,16 @@ class State:
         """How the run ends; success only if every process has reported exit code 0."""
         if self.canceled is not None:
             return RunStatus.CANCELED
-        if self.cause is None and all(p.status is ProcessStatus.COMPLETED for p in self.processes):
-            return RunStatus.COMPLETED
-        return RunStatus.FAILED
+        return RunStatus.COMPLETED if self.cause is None and self.is_complete else RunStatus.FAILED
+
+    @property
+    def is_complete(self) -> bool:
+        """Say whether every process that counts has reported exit code 0; with an elastic job, on every node left."""
+        counting = [p for p in self.processes if p.ends_run and not p.is_joining and not self._is_given_up(p)]
+        return bool(counting) and all(p.status is ProcessStatus.COMPLETED for p in counting)
+
+    def _is_given_up(self, process: Process) -> bool:
+        return self.policy.min_nodes is not None and self.nodes[process.node] is NodeState.LOST
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -157,10 +177,14 @@ _STATUS_OF_PHASE = {
 }
 
 
-def first_state(policy: Policy, slots: Iterable[int], now: float) -> State:
-    """Give the state of a run whose nodes (with that many processes each) are just being started."""
+def first_state(policy: Policy, slots: Iterable[int], now: float, helpers: Collection[int] = ()) -> State:
+    """Give the state of a run whose nodes (with that many processes each) are just being started.
+
+    `helpers` are the ranks that the run does not wait for once all others have completed.
+    """
     counts = tuple(slots)
-    processes = tuple(Process(node) for node, count in enumerate(counts) for _ in range(count))
+    owners = [node for node, count in enumerate(counts) for _ in range(count)]
+    processes = tuple(Process(node, ends_run=rank not in helpers) for rank, node in enumerate(owners))
     return State(
         policy=replace(policy, world_size=len(processes)),
         nodes=(NodeState.STARTING,) * len(counts),

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .data import DataInput, DataMode, LiteralInput, Output
 from .errors import UserError
 from .fields import WORD, any_case, dropped, not_used, one_of, or_nothing, scalar, text
 from .paths import existing, has_kind, is_elsewhere
 from .reading import Key, Reader, Reading, Table, Value, reads
 from .shapes import either, entries_of, map_of, section, then
-from .spec import DataInput, DataMode, LiteralInput, Output
 from .tree import shorten
 
 KINDS = ("uri_folder", "uri_file", "mltable", "mlflow_model", "custom_model", "triton_model")

@@ -11,35 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from .bindings import inputs, outputs
-from .checks import check_grace, check_name, check_timeout, torchrun_complaint
+from .checks import check_name, check_timeout
 from .code import code
 from .distributions import RESOURCES, compute, compute_name, distribution, read_distribution, read_nodes
 from .environments import environment
 from .errors import UserError
-from .fields import checked, dropped, not_used, number, one_of, or_nothing, text, word
+from .fields import checked, dropped, not_used, number, or_nothing, text, word
 from .names import read_expressions
+from .options import complaints, make_options, options
 from .program import check_script
 from .reading import Key, Reader, Reading, Table, Value
-from .shapes import entries_of, list_of, map_of, section, then
-from .spec import Options, StartMethod
-from .tree import ItemList
+from .shapes import entries_of, map_of, section, then
 
 
 def _check_command(found: str) -> str:
     if not found.strip():
         raise UserError("the command is empty; write the command line that starts the program")
     return found
-
-
-def _check_torchrun_args(arguments: tuple[str | None, ...], value: Value, reading: Reading) -> tuple[str, ...]:
-    assert isinstance(value.tree, ItemList)
-    items = [value.item(index, tree) for index, tree in enumerate(value.tree.items)]
-    known = tuple(argument if argument is not None else "-" for argument in arguments)
-    for index, argument in enumerate(arguments):
-        complaint = torchrun_complaint(known, index) if argument is not None else None
-        if complaint:
-            reading.fault(items[index], complaint)
-    return known
 
 
 def _check_variable(name: str) -> None:
@@ -53,11 +41,6 @@ WORDS: Reader = map_of(or_nothing(word))
 VARIABLES: Reader = map_of(word, _check_variable)
 
 _LIMITS: Table = {"timeout": Key(SECONDS, "seconds after which the run is cancelled")}
-_OPTIONS: Table = {
-    "start_method": Key(one_of(StartMethod), "how the processes of a PyTorch job start (default: torchrun)"),
-    "torchrun_args": Key(then(list_of(word), _check_torchrun_args), "more flags for torchrun"),
-    "grace": Key(checked(number, check_grace, minimum=0), "seconds between SIGTERM and SIGKILL (default: 30)"),
-}
 
 _WRITTEN_BY_AZURE = (
     "status creation_context id log_files parameters interaction_endpoints metadata output resourceGroup"
@@ -77,7 +60,7 @@ COMMON: Table = {
     "outputs": Key(outputs, "folders for results, in the command as ${{outputs.NAME}}"),
     "compute": Key(compute, "where to run: local, or a compute's name (default: local)"),
     "resources": Key(section(RESOURCES), "how many nodes, and of what kind"),
-    "regiment": Key(section(_OPTIONS), "what Azure's schema lacks"),
+    "regiment": Key(options, "what Azure's schema lacks"),
     "services": Key(not_used, "Azure's services on the nodes"),
     "queue_settings": Key(not_used, "Azure's queues"),
     "identity": Key(not_used, "Azure's identities"),
@@ -136,7 +119,8 @@ def job_fields(
     fields["compute"] = compute_name(values.get("compute"))
     fields["instance_count"] = nodes
     fields["distribution"] = read_distribution(values, places, nodes, reading)
-    fields["options"] = Options(**(values.get("regiment") or {}))
+    fields["options"] = make_options(values.get("regiment") or {})
+    _check_options(fields, places, reading)
     found = values.get("code")
     if found is not None:
         fields |= {"code": found.path, "code_url": found.url}
@@ -145,6 +129,14 @@ def job_fields(
         where = Path(found.path) if found else reading.folder_of(script)
         reading.check(script, check_script, values["command"], where, "code" in values)
     return fields
+
+
+def _check_options(fields: Mapping[str, Any], places: Mapping[str, Value], reading: Reading) -> None:
+    if "regiment" not in places or None in (fields["distribution"], fields["options"]):
+        return
+    keys = entries_of(places["regiment"])
+    for key, complaint in complaints(fields["distribution"], fields["options"]):
+        reading.fault(keys[key], complaint)
 
 
 command_job: Reader = then(section(COMMAND_JOB, required=("command",)), _read)

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import shlex
+from enum import Enum
 from typing import Any
 
+from .data import DataInput, Input, LiteralInput, Output
 from .parameter_form import plain_literal, plain_parameter
 from .spec import (
     ArgvCommand,
-    Bandit,
-    DataInput,
     Distribution,
-    EarlyTermination,
     Environment,
-    Input,
     JobSpec,
-    LiteralInput,
-    MedianStopping,
     Mpi,
     Options,
-    Output,
     Plain,
     PyTorch,
     Ray,
-    Sampling,
-    SamplingRule,
     ShellCommand,
-    Sweep,
     TensorFlow,
-    TruncationSelection,
 )
+from .sweep import Bandit, EarlyTermination, MedianStopping, Sampling, SamplingRule, Sweep, TruncationSelection
 
 Keys = dict[str, Any]
 """Keys of a job file with their values."""
@@ -52,7 +44,7 @@ def command_text(spec: JobSpec) -> str:
 
 def _command_job(spec: JobSpec) -> Keys:
     limits = _given({"timeout": _seconds(spec.timeout)})
-    return {"type": "command", **_common(spec), **_program(spec), "limits": limits, "regiment": _options(spec.options)}
+    return {"type": "command", **_common(spec), **_program(spec), "limits": limits, "regiment": _options(spec)}
 
 
 def _sweep_job(spec: JobSpec, sweep: Sweep) -> Keys:
@@ -72,7 +64,7 @@ def _sweep_job(spec: JobSpec, sweep: Sweep) -> Keys:
             }
         ),
         "early_termination": _early_termination(sweep.early_termination),
-        "regiment": _options(spec.options),
+        "regiment": _options(spec),
     }
 
 
@@ -159,14 +151,31 @@ def _early_termination(policy: EarlyTermination | None) -> Keys | None:
             return _given({**found, "exclude_finished_jobs": excluded})
 
 
-def _options(options: Options) -> Keys:
-    usual = Options()
-    found = {
-        "start_method": (options.start_method.value, usual.start_method.value),
-        "torchrun_args": (list(options.torchrun_args), list(usual.torchrun_args)),
-        "grace": (options.grace, usual.grace),
+def _options(spec: JobSpec) -> Keys:
+    options, usual = spec.options, Options()
+    tasks = spec.distribution if isinstance(spec.distribution, TensorFlow) else None
+    found: Keys = {
+        "start_method": options.start_method,
+        "torchrun_args": options.torchrun_args,
+        "nodes": None if options.min_nodes is None else f"{options.min_nodes}:{spec.instance_count}",
+        "chief": (tasks is not None and tasks.chief) or None,
+        "evaluator": (tasks is not None and tasks.evaluator) or None,
+        "stop_when": options.stop_when,
+        "mpirun": options.mpirun,
+        "mpirun_args": options.mpirun_args,
+        "prefix": options.prefix,
+        "prefix_ranks": options.prefix_ranks,
+        "bind": options.bind,
+        "grace": options.grace,
     }
-    return {key: value for key, (value, default) in found.items() if value != default}
+    given = {key: value for key, value in found.items() if value != getattr(usual, key, None)}
+    return {key: _plain(value) for key, value in given.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _seconds(seconds: float | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .checks import MOST_PROCESSES, check_count, check_process_total
@@ -71,6 +72,13 @@ def read_nodes(values: Mapping[str, Any], places: Mapping[str, Value], reading: 
         found = f"{in_compute} here and {in_resources} under resources"
         reading.fault(places["compute"], f"expected one instance_count, found {found}; keep the one under resources")
     nodes: int = in_resources or in_compute or 1
+    elastic = _within(values, "regiment", "nodes")
+    if elastic:
+        fewest, most = elastic
+        if (in_resources or in_compute) and nodes != most:
+            found = f"{fewest}:{most} here and instance_count: {nodes}"
+            reading.fault(entries_of(places["regiment"])["nodes"], f"expected one most number of nodes, found {found}")
+        nodes = most
     workers = _within(values, "distribution", "worker_count")
     # "Number of workers. Overwrites the node count in compute binding." says the REST API of 2021, whose files have
     # a mapping under compute; later ones don't have this rule.
@@ -90,10 +98,23 @@ def read_distribution(
         return Plain()
     place = places["distribution"]
     made = _MAKERS[found["type"].lower()](found, place, nodes, reading)
+    made = _with_more_tasks(made, values, places, reading)
     if isinstance(made, (PyTorch, Mpi)):
         reading.check(place, check_process_total, nodes, made.process_count_per_instance or 1)
     elif isinstance(made, TensorFlow):
-        reading.check(place, check_process_total, 1, made.worker_count + made.parameter_server_count)
+        reading.check(place, check_process_total, 1, made.task_count)
+    return made
+
+
+def _with_more_tasks(
+    made: Distribution, values: Mapping[str, Any], places: Mapping[str, Value], reading: Reading
+) -> Distribution:
+    """Add the tasks of a TensorFlow job that Azure's schema does not know."""
+    more = {key: bool(_within(values, "regiment", key)) for key in ("chief", "evaluator")}
+    if isinstance(made, TensorFlow):
+        return replace(made, chief=more["chief"], evaluator=more["evaluator"])
+    for key in filter(more.get, more):
+        reading.fault(entries_of(places["regiment"])[key], f"expected only with type tensorflow, found {made.type}")
     return made
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .spec import Choice, Conditional, LiteralInput, Normal, Parameter, RandInt, Uniform
+from .data import LiteralInput
+from .sweep import Choice, Conditional, Normal, Parameter, RandInt, Uniform
 
 
 def plain_parameter(parameter: Parameter | LiteralInput | Conditional) -> Any:

@@ -19,12 +19,16 @@ class Node:
     """IP address that every other node of the run reaches it by."""
     slots: int
     """Processes it runs."""
-    cpus: int
-    """Processors it may use."""
+    cpus: tuple[int, ...]
+    """Processors it may use, by their numbers."""
     python: str
     """Path of the Python that starts the job's launcher there; its folder comes first in PATH."""
     gpus: tuple[str, ...] | None = None
     """The values of CUDA_VISIBLE_DEVICES that are its share, or None where the node has no say in them."""
+    numa: tuple[tuple[int, ...], ...] = ()
+    """Its NUMA nodes' processors, where it says."""
+    ports: tuple[str, ...] = ()
+    """A port for each of its processes, where the framework wants one; placeholders in a plan that is not started."""
     data: str = "{data}"
     """The folder its inputs and outputs lie in; a placeholder in a plan that will not be started."""
 

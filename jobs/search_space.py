@@ -7,11 +7,12 @@ from typing import Any
 
 from .bindings import literal
 from .checks import check_count
+from .data import LiteralInput
 from .errors import UserError
 from .fields import checked, number, text, whole_number
 from .reading import Key, Reader, Reading, Table, Value
 from .shapes import as_section, either, list_of, map_of, section, tagged, then
-from .spec import Choice, Conditional, LiteralInput, Normal, Parameter, RandInt, Uniform
+from .sweep import Choice, Conditional, Normal, Parameter, RandInt, Uniform
 
 
 def _read_conditional(value: Value, reading: Reading) -> Conditional:

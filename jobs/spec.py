@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
+from .data import Input, Output
+from .sweep import Sweep
+
 
 class StartMethod(Enum):
     """How the processes of a `type: pytorch` job are started."""
@@ -62,7 +65,16 @@ class TensorFlow:
     worker_count: int
     """Workers of the whole job; the loader has put the node count in where the file has none."""
     parameter_server_count: int = 0
+    chief: bool = False
+    """Whether there is a chief besides the workers: what coordinates a `ParameterServerStrategy`."""
+    evaluator: bool = False
+    """Whether there is an evaluator, which is no part of the cluster."""
     type: Literal["tensorflow"] = "tensorflow"
+
+    @property
+    def task_count(self) -> int:
+        """How many processes the job has."""
+        return self.worker_count + self.parameter_server_count + self.chief + self.evaluator
 
 
 @dataclass(frozen=True)
@@ -112,54 +124,26 @@ class Environment:
         return self.name or self.image or self.conda_file or self.build_path or "inline"
 
 
-class DataMode(Enum):
-    """How a node gets at an input's data, or the run at an output's; the names are Azure ML's."""
+class StopWhen(Enum):
+    """Which processes of a `type: tensorflow` job have to complete for the run to be complete."""
 
-    READ_ONLY_MOUNT = "ro_mount"
-    """A view of it that cannot be written; also what `mount` of the 2021 form means for inputs."""
-    READ_WRITE_MOUNT = "rw_mount"
-    """A folder of its own, collected at the end; also what `mount` means for outputs."""
-    DOWNLOAD = "download"
-    """A copy on each node."""
-    UPLOAD = "upload"
-    """A folder of its own, collected at the end."""
-    DIRECT = "direct"
-    """Its path or URL as it is; the job fetches it itself."""
+    WORKERS = "workers"
+    """The chief, where there is one, and all workers."""
+    CHIEF = "chief"
+    """The chief; without one, worker 0, which TensorFlow takes for it."""
+    ALL = "all"
+    """Every process."""
 
 
-@dataclass(frozen=True)
-class LiteralInput:
-    """An input that is a value."""
+class Binding(Enum):
+    """Which of its node's processors a process may use."""
 
-    value: str | int | float | bool
-    text: str
-    """The value as it was written, which is what the command gets."""
-    type: Literal["literal"] = "literal"
-
-
-@dataclass(frozen=True)
-class DataInput:
-    """An input that is a file, a folder or something a URL names."""
-
-    path: str
-    """An absolute local path, a URL (http, https, or any other scheme), or `azureml:name:version`."""
-    kind: str = "uri_folder"
-    """`uri_file`, `uri_folder`, `mltable`, `mlflow_model`, `custom_model` or `triton_model`."""
-    mode: DataMode = DataMode.READ_ONLY_MOUNT
-    type: Literal["data"] = "data"
-
-
-Input = LiteralInput | DataInput
-
-
-@dataclass(frozen=True)
-class Output:
-    """A folder (or file) the job writes, brought into the run's `outputs/<name>` at the end."""
-
-    kind: str = "uri_folder"
-    mode: DataMode = DataMode.READ_WRITE_MOUNT
-    path: str | None = None
-    """Where the file wants it besides, kept and reported as not used here."""
+    NONE = "none"
+    """All of them."""
+    CPUS = "cpus"
+    """A share of its own."""
+    NUMA = "numa"
+    """Those of one NUMA node, the processes spread over them in order."""
 
 
 @dataclass(frozen=True)
@@ -171,156 +155,19 @@ class Options:
     """Passed to torchrun as they are."""
     grace: float = 30.0
     """Seconds between SIGTERM and SIGKILL when a run is stopped."""
-
-
-class Goal(Enum):
-    """What a sweep wants of its metric."""
-
-    MINIMIZE = "minimize"
-    MAXIMIZE = "maximize"
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a sweep is for."""
-
-    primary_metric: str
-    """Name of the metric that every trial logs."""
-    goal: Goal
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of some values."""
-
-    values: tuple[LiteralInput | Conditional, ...]
-    type: Literal["choice"] = "choice"
-
-
-@dataclass(frozen=True)
-class Conditional:
-    """A value of a choice that brings parameters of its own."""
-
-    parameters: Mapping[str, Parameter | LiteralInput]
-    type: Literal["conditional"] = "conditional"
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """Between two numbers, evenly; `uniform`, `quniform`, `loguniform` and `qloguniform`."""
-
-    min_value: float
-    max_value: float
-    q: float | None = None
-    """The value is rounded to multiples of this."""
-    is_log: bool = False
-    """The bounds are exponents of e, and so is what is drawn between them."""
-    type: Literal["uniform"] = "uniform"
-
-
-@dataclass(frozen=True)
-class Normal:
-    """Around a number; `normal`, `qnormal`, `lognormal` and `qlognormal`."""
-
-    mu: float
-    sigma: float
-    q: float | None = None
-    is_log: bool = False
-    type: Literal["normal"] = "normal"
-
-
-@dataclass(frozen=True)
-class RandInt:
-    """A whole number from 0 to `upper` - 1."""
-
-    upper: int
-    type: Literal["randint"] = "randint"
-
-
-Parameter = Choice | Uniform | Normal | RandInt
-
-
-class SamplingKind(Enum):
-    """How a sweep chooses the values of its next trial."""
-
-    RANDOM = "random"
-    GRID = "grid"
-    BAYESIAN = "bayesian"
-
-
-class SamplingRule(Enum):
-    """Where the numbers of random sampling come from."""
-
-    RANDOM = "random"
-    SOBOL = "sobol"
-    """A sequence that fills the space evenly."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a sweep chooses."""
-
-    kind: SamplingKind = SamplingKind.RANDOM
-    seed: int | None = None
-    rule: SamplingRule = SamplingRule.RANDOM
-    logbase: float | None = None
-    """Base of the exponents of logarithmic parameters; None for e."""
-
-
-@dataclass(frozen=True)
-class SweepLimits:
-    """How much a sweep may use; a single trial's time limit is the job's own `timeout`."""
-
-    max_total_trials: int = 1000
-    max_concurrent_trials: int | None = None
-    """None for all at once."""
-    timeout: float | None = None
-    """Seconds for the whole sweep, or None for no limit."""
-
-
-@dataclass(frozen=True)
-class Bandit:
-    """Stop a trial that is worse than the best one by more than the slack; one of the two slacks is given."""
-
-    slack_factor: float | None = None
-    slack_amount: float | None = None
-    evaluation_interval: int = 1
-    delay_evaluation: int = 0
-    type: Literal["bandit"] = "bandit"
-
-
-@dataclass(frozen=True)
-class MedianStopping:
-    """Stop a trial whose best is worse than the median of the running averages."""
-
-    evaluation_interval: int = 1
-    delay_evaluation: int = 0
-    type: Literal["median_stopping"] = "median_stopping"
-
-
-@dataclass(frozen=True)
-class TruncationSelection:
-    """Stop the worst trials at each evaluation."""
-
-    truncation_percentage: int
-    evaluation_interval: int = 1
-    delay_evaluation: int = 0
-    exclude_finished_jobs: bool = False
-    type: Literal["truncation_selection"] = "truncation_selection"
-
-
-EarlyTermination = Bandit | MedianStopping | TruncationSelection
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Many runs of one job, with different values in its command; the job itself is one trial."""
-
-    search_space: Mapping[str, Parameter]
-    objective: Objective
-    sampling: Sampling = field(default_factory=Sampling)
-    limits: SweepLimits = field(default_factory=SweepLimits)
-    early_termination: EarlyTermination | None = None
+    min_nodes: int | None = None
+    """With how many nodes an elastic job goes on; None for a job that needs all it asked for."""
+    stop_when: StopWhen | None = None
+    """None for `chief` where a TensorFlow job has a chief, else `workers`."""
+    mpirun: str | None = None
+    """The mpirun to use: a path, or a name in PATH; None for the first one found."""
+    mpirun_args: tuple[str, ...] = ()
+    """Passed to mpirun as they are."""
+    prefix: tuple[str, ...] = ()
+    """A program with arguments that starts each process, for example `strace -f`."""
+    prefix_ranks: tuple[int, ...] | None = None
+    """The ranks that `prefix` is for; None for all."""
+    bind: Binding = Binding.NONE
 
 
 @dataclass(frozen=True)
@@ -354,12 +201,3 @@ class JobSpec:
     options: Options = field(default_factory=Options)
     sweep: Sweep | None = None
     """What a sweep job varies; the other fields are then those of each trial."""
-
-    @property
-    def processes_per_node(self) -> int:
-        """How many processes each node runs."""
-        match self.distribution:
-            case PyTorch(process_count_per_instance=int(count)):
-                return count
-            case _:
-                return 1

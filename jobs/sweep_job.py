@@ -19,7 +19,7 @@ from .include import included
 from .reading import Key, Reader, Reading, Table, Value, reads
 from .search_space import search_space
 from .shapes import either, entries_of, section, tagged, then
-from .spec import (
+from .sweep import (
     Bandit,
     EarlyTermination,
     Goal,

@@ -18,6 +18,7 @@ from regiment.jobs.files import private_folder
 
 _PARTS = (
     "jobs/__init__.py",
+    "jobs/data.py",
     "jobs/errors.py",
     "jobs/expressions.py",
     "jobs/files.py",
@@ -27,6 +28,7 @@ _PARTS = (
     "jobs/plain.py",
     "jobs/record.py",
     "jobs/spec.py",
+    "jobs/sweep.py",
     "jobs/workspace.py",
     "distribution",
     "launcher/__init__.py",

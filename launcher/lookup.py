@@ -14,14 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from regiment.distribution.data import data_plan, data_values, with_values
+from regiment.jobs.data import DataInput, DataMode, Input, LiteralInput
 from regiment.jobs.errors import UserError
 from regiment.jobs.locations import is_http, scheme, shown
 from regiment.jobs.registry import data_reference, find_compute, find_data
-from regiment.jobs.spec import ArgvCommand, DataInput, DataMode, Input, JobSpec, LiteralInput
+from regiment.jobs.spec import ArgvCommand, JobSpec
 from regiment.jobs.workspace import Workspace
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_LATER = frozenset({"tensorflow", "mpi", "ray"})
+_LATER = frozenset({"ray"})
 """Types of distribution that can be read and not started."""
 _FILE, _FOLDER = "uri_file", "uri_folder"
 
@@ -49,7 +50,7 @@ def _check_can_start(spec: JobSpec) -> None:
     if spec.distribution.type in _LATER:
         raise UserError(
             f"running the distribution type '{spec.distribution.type}' is not supported yet; "
-            "'regiment validate' checks such files, and type pytorch runs"
+            "'regiment validate' checks such files, and types pytorch, tensorflow and mpi run"
         )
 
 

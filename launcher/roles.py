@@ -12,6 +12,8 @@ def main() -> None:
         from regiment.launcher.node.wrapper import main as run
     elif role == "keeper":
         from regiment.launcher.node.keeper import main as run
+    elif role == "rsh":
+        from regiment.launcher.node.remoteshell import main as run
     elif role == "fetch":
         from regiment.launcher.node.fetch import main as run
     elif role == "coordinator":

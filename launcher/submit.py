@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regiment.distribution.planner import node_slots
 from regiment.jobs.current_form import command_text
 from regiment.jobs.errors import NodeError, UserError
 from regiment.jobs.files import private_folder, replace_file
@@ -25,7 +26,9 @@ from regiment.jobs.workspace import RunFolder, Workspace
 
 from .bundle import packed_agent
 from .coordinator.order import Order
+from .mpi import find_mpirun
 from .node import processes
+from .node.messages import Terminal
 
 if TYPE_CHECKING:
     from regiment.jobs.snapshot import Snapshot
@@ -45,9 +48,15 @@ class Submission:
     """What there is to say about its snapshot."""
 
 
-def submit(spec: JobSpec, job_text: str, workspace: Workspace, *, attached: bool) -> Submission:
-    """Make the run's folder, snapshot its code, start its coordinator and wait until that has taken it up."""
+def submit(
+    spec: JobSpec, job_text: str, workspace: Workspace, *, attached: bool, terminal: Terminal | None = None
+) -> Submission:
+    """Make the run's folder, snapshot its code, start its coordinator and wait until that has taken it up.
+
+    `terminal` is where one of its ranks reads and prints, if somebody wants it to himself.
+    """
     check_launcher(spec)
+    mpirun = find_mpirun(spec)
     folder = _make_folder(spec, workspace)
     try:
         notes = _fill_folder(spec, job_text, workspace, folder, attached)
@@ -63,6 +72,8 @@ def submit(spec: JobSpec, job_text: str, workspace: Workspace, *, attached: bool
         zip=str(packed_agent(workspace.cache)),
         python=sys.executable,
         agent_python=sys.executable,
+        mpirun=mpirun,
+        terminal=terminal,
     )
     return Submission(folder, _start_coordinator(order, folder), notes)
 
@@ -137,7 +148,7 @@ def _first_record(spec: JobSpec, folder: RunFolder, attached: bool) -> RunRecord
         target=spec.compute,
         distribution=spec.distribution.type,
         instance_count=spec.instance_count,
-        process_count=spec.instance_count * spec.processes_per_node,
+        process_count=sum(node_slots(spec)),
         attached=attached,
         tags=dict(spec.tags),
         properties=dict(spec.properties),

@@ -74,11 +74,23 @@ def _job_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-c", "--runconfig", metavar="NAME", help="run a script, -c NAME train.py ..., as NAME.runconfig says")
     add("--lenient", action="store_true", help="of a key given twice in the job file take the last, as Azure ML does")
-    add("--nodes", "--nnodes", type=_positive, metavar="N", help="number of nodes")
+    add("--nodes", "--nnodes", type=_nodes, metavar="N", help="number of nodes; MIN:MAX for an elastic PyTorch job")
     add("--nproc", "--nproc-per-node", metavar="M", type=_nproc, help="processes on each node: a number, auto or gpu")
-    add("--type", choices=("pytorch",), help="the framework, as 'distribution: type' in a job file")
+    add("--type", choices=("pytorch", "tensorflow", "mpi"), help="the framework, as 'distribution: type' in a job file")
     add("--start-method", choices=("torchrun", "spawn"), help="how the processes are started (default: torchrun)")
     add("--torchrun-arg", action="append", default=[], metavar="FLAG", help="a flag for torchrun; may be repeated")
+    add("--workers", type=_positive, metavar="N", help="workers of a TensorFlow job (default: one a node)")
+    add("--parameter-servers", type=_positive, metavar="N", help="parameter servers of a TensorFlow job")
+    add("--chief", action="store_true", help="a TensorFlow job has a chief besides its workers")
+    add("--evaluator", action="store_true", help="a TensorFlow job has an evaluator besides its workers")
+    add("--stop-when", choices=("workers", "chief", "all"), help="which tasks of a TensorFlow job have to complete")
+    add("--mpirun", metavar="PATH", help="the mpirun to use (default: the first found)")
+    add("--mpirun-arg", action="append", default=[], metavar="FLAG", help="a flag for mpirun; may be repeated")
+    add("--prefix", metavar="PROGRAM", help="start each process with this before its command, such as 'strace -f'")
+    add("--prefix-ranks", type=_ranks, metavar="R,...", help="only these ranks (default: all)")
+    add(
+        "--bind", choices=("none", "cpus", "numa"), help="bind each process to processors of its own, or to a NUMA node"
+    )
     add("--env", action="append", default=[], metavar="K[=V]", help="set a variable, or pass on the caller's")
     add("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="change a key of the job file")
     add("--input", action="append", default=[], metavar="NAME=PATH", dest="inputs", help="use this for an input")
@@ -225,6 +237,19 @@ def _positive(text: str) -> int:
     return number
 
 
+def _nodes(text: str) -> tuple[int | None, int]:
+    fewest, colon, most = text.partition(":")
+    if not colon:
+        return None, _positive(text)
+    if _positive(fewest) > _positive(most):
+        raise argparse.ArgumentTypeError(f"{text}: the smaller number comes first")
+    return int(fewest), int(most)
+
+
+def _ranks(text: str) -> tuple[int, ...]:
+    return tuple(_not_negative(part) for part in text.split(","))
+
+
 def _not_negative(text: str) -> int:
     number = int(text)
     if number < 0:
@@ -243,5 +268,12 @@ def _seconds(text: str) -> float:
     return number
 
 
-for _function, _name in ((_positive, "count"), (_not_negative, "number"), (_nproc, "count"), (_seconds, "time")):
+for _function, _name in (
+    (_nodes, "count"),
+    (_ranks, "list of ranks"),
+    (_positive, "count"),
+    (_not_negative, "number"),
+    (_nproc, "count"),
+    (_seconds, "time"),
+):
     _function.__name__ = _name  # argparse puts it into "invalid count value: 'x'".

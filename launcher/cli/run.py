@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,12 +15,27 @@ from regiment.distribution.environment import masked
 from regiment.jobs.checks import check_name, check_process_total, check_torchrun_args, default_experiment_name
 from regiment.jobs.current_form import current_form
 from regiment.jobs.errors import UserError
+from regiment.jobs.options import check_prefix, complaints
 from regiment.jobs.record import read_record
-from regiment.jobs.spec import ArgvCommand, Distribution, JobSpec, Mpi, Options, Plain, PyTorch, StartMethod
+from regiment.jobs.spec import (
+    ArgvCommand,
+    Binding,
+    Distribution,
+    JobSpec,
+    Mpi,
+    Options,
+    Plain,
+    PyTorch,
+    StartMethod,
+    StopWhen,
+    TensorFlow,
+)
 from regiment.jobs.workspace import Workspace, find_workspace
 
 from ..backends.local import MOST_NODES, machine_shares
 from ..lookup import looked_up
+from ..mpi import find_mpirun
+from ..node.processes import numa_nodes
 from ..submit import Submission, check_launcher, submit
 from .output import answer, say
 
@@ -66,7 +82,7 @@ def _watch(submission: Submission, options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> int:
     """Show nodes, argv and environment of every process; ports and addresses are placeholders."""
-    from regiment.distribution.plan import make_plan, masked_plan
+    from regiment.distribution.planner import make_plan, masked_plan, node_slots, wants_ports
     from regiment.jobs.placement import Node, Placement
     from regiment.jobs.plain import to_plain
 
@@ -81,15 +97,18 @@ def plan(options: argparse.Namespace) -> int:
             node_id=f"node-{index}",
             host=f"{{host of node-{index}}}",
             address=f"{{address of node-{index}}}",
-            slots=spec.processes_per_node,
-            cpus=len(share.cpus),
+            slots=slots,
+            cpus=share.cpus,
             python=sys.executable,
             gpus=share.gpus,
+            numa=numa_nodes(),
+            ports=(f"{{port of node-{index}}}",) * slots if wants_ports(spec) else (),
             data=f"{{data of node-{index}}}",
         )
-        for index, share in enumerate(machine_shares(spec.instance_count))
+        for index, (share, slots) in enumerate(zip(machine_shares(spec.instance_count), node_slots(spec), strict=True))
     )
-    planned = masked_plan(make_plan(spec, Placement(nodes, "{port}"), spec.name or "{run id}", 0))
+    placement = Placement(nodes, "{port}")
+    planned = masked_plan(make_plan(spec, placement, spec.name or "{run id}", 0, find_mpirun(spec)))
     if options.output == "table" and options.query is None:
         from .plan_text import plan_text
 
@@ -138,12 +157,26 @@ def _request(options: argparse.Namespace) -> Request:
     else:
         raise UserError("nothing to run; name a job file, or give a command: regiment run -- python train.py")
     spec = _with_flags(request.spec, options)
+    _check_options(spec)
     notes = (*request.notes, *_environment_note(spec))
     spec = looked_up(spec, _workspace(options), options.inputs)
-    check_process_total(spec.instance_count, spec.processes_per_node)
+    _check_size(spec)
     if spec.instance_count > MOST_NODES:
         raise UserError(f"{spec.instance_count:,} nodes are more than the {MOST_NODES} that one machine can emulate")
     return Request(spec, request.text or _job_file_of(spec), notes)
+
+
+def _check_size(spec: JobSpec) -> None:
+    match spec.distribution:
+        case TensorFlow() as tasks:
+            check_process_total(1, tasks.task_count)
+        case PyTorch(process_count_per_instance=int(count)) | Mpi(process_count_per_instance=count):
+            check_process_total(spec.instance_count, count)
+
+
+def _check_options(spec: JobSpec) -> None:
+    for key, complaint in complaints(spec.distribution, spec.options):
+        raise UserError(f"--{key.replace('_', '-')}: {complaint}")
 
 
 def _workspace(options: argparse.Namespace) -> Workspace:
@@ -192,37 +225,71 @@ def _from_command(options: argparse.Namespace) -> Request:
 
 def _with_flags(spec: JobSpec, options: argparse.Namespace) -> JobSpec:
     """Put the flags over what the file says."""
+    fewest, most = options.nodes or (None, None)
     changes = {
         "name": _checked("--name", check_name, options.name),
         "experiment_name": _checked("--experiment", check_name, options.experiment),
-        "instance_count": options.nodes,
+        "instance_count": most,
         "timeout": options.timeout,
         "compute": options.compute,
         "code": options.code and _code_folder(options.code),
     }
     spec = replace(spec, **{key: value for key, value in changes.items() if value is not None})
+    own = _options(spec, options)
+    if most is not None:
+        own = replace(own, min_nodes=fewest)
     return replace(
         spec,
         distribution=_distribution(spec, options),
         environment_variables={**spec.environment_variables, **_variables(options.env)},
-        options=_options(spec, options),
+        options=own,
     )
 
 
 def _distribution(spec: JobSpec, options: argparse.Namespace) -> Distribution:
-    distribution = (
-        PyTorch() if options.type == "pytorch" and not isinstance(spec.distribution, PyTorch) else spec.distribution
-    )
+    distribution = spec.distribution
+    if options.type is not None and options.type != distribution.type:
+        distribution = _NEW_DISTRIBUTIONS[options.type](spec)
+    if isinstance(distribution, TensorFlow):
+        distribution = _with_tasks(distribution, options)
+    else:
+        _refuse_tasks(distribution, options)
     if options.nproc is None:
         return distribution
     count = _process_count(options.nproc, spec.instance_count)
     if isinstance(distribution, Plain):
         if count == 1:
             return distribution
-        raise UserError(f"--nproc {options.nproc} needs to know what kind of processes: add --type pytorch")
+        raise UserError(f"--nproc {options.nproc} needs to know what kind of processes: add --type pytorch, or mpi")
     if not isinstance(distribution, (PyTorch, Mpi)):
-        raise UserError(f"--nproc is not for distribution type {distribution.type}; change its counts with --set")
+        raise UserError(f"--nproc is not for distribution type {distribution.type}; use --workers")
     return replace(distribution, process_count_per_instance=count)
+
+
+_NEW_DISTRIBUTIONS: Mapping[str, Callable[[JobSpec], Distribution]] = {
+    "pytorch": lambda spec: PyTorch(),
+    "mpi": lambda spec: Mpi(),
+    "tensorflow": lambda spec: TensorFlow(worker_count=spec.instance_count),
+}
+_TASK_FLAGS = {
+    "workers": "worker_count",
+    "parameter_servers": "parameter_server_count",
+    "chief": "chief",
+    "evaluator": "evaluator",
+}
+"""Flags for the tasks of a TensorFlow job, and what they are called in the spec."""
+
+
+def _with_tasks(distribution: TensorFlow, options: argparse.Namespace) -> TensorFlow:
+    given = {name: getattr(options, flag) for flag, name in _TASK_FLAGS.items()}
+    return replace(distribution, **{name: value for name, value in given.items() if value not in (None, False)})
+
+
+def _refuse_tasks(distribution: Distribution, options: argparse.Namespace) -> None:
+    for flag in _TASK_FLAGS:
+        if getattr(options, flag) not in (None, False):
+            name = flag.replace("_", "-")
+            raise UserError(f"--{name} is for distribution type tensorflow, and this is {distribution.type}")
 
 
 def _process_count(wanted: int | str, node_count: int) -> int:
@@ -235,15 +302,22 @@ def _process_count(wanted: int | str, node_count: int) -> int:
 
 
 def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
-    own = spec.options
-    if options.start_method is not None:
-        own = replace(own, start_method=StartMethod(options.start_method))
-    if options.grace is not None:
-        own = replace(own, grace=options.grace)
-    if options.torchrun_arg:
-        _checked("--torchrun-arg", check_torchrun_args, options.torchrun_arg)
-        own = replace(own, torchrun_args=(*own.torchrun_args, *options.torchrun_arg))
-    return own
+    given: dict[str, Any] = {
+        "start_method": options.start_method and StartMethod(options.start_method),
+        "stop_when": options.stop_when and StopWhen(options.stop_when),
+        "bind": options.bind and Binding(options.bind),
+        "grace": options.grace,
+        "mpirun": options.mpirun,
+        "prefix": options.prefix and _checked("--prefix", check_prefix, tuple(shlex.split(options.prefix))),
+        "prefix_ranks": options.prefix_ranks,
+    }
+    own = replace(spec.options, **{key: value for key, value in given.items() if value is not None})
+    _checked("--torchrun-arg", check_torchrun_args, options.torchrun_arg)
+    return replace(
+        own,
+        torchrun_args=(*own.torchrun_args, *options.torchrun_arg),
+        mpirun_args=(*own.mpirun_args, *options.mpirun_arg),
+    )
 
 
 def _variables(flags: list[str]) -> dict[str, str]:

@@ -13,9 +13,9 @@ from typing import Any
 
 from regiment.distribution import actions, blame, events, history
 from regiment.distribution.decide import decide
-from regiment.distribution.plan import Plan, make_plan
+from regiment.distribution.plan import LauncherKind, NodePlan, Plan
+from regiment.distribution.planner import make_plan
 from regiment.distribution.state import Phase, Policy, first_state
-from regiment.distribution.torchrun import own_restarts
 from regiment.jobs.record import CoordinatorRecord, NodeRecord, read_record
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
@@ -26,7 +26,7 @@ from .nodes import Nodes
 from .order import Order
 from .recorder import Recorder
 from .verdict import last_lines, shell_exit_code
-from .watchers import Watchers
+from .watchers import Watchers, Wish
 
 _OWNER_GONE_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for a run whose terminal is gone, or whose coordinator is told to end."""
@@ -55,12 +55,13 @@ class Coordinator:
             self._sockets,
             recorder,
             happened=self._happened,
-            on_port=self._port_reserved,
+            on_ports=self._ports_reserved,
             on_log=watchers.log_grew,
         )
-        self._plan = self._make_plan("{port}")
+        self._plan = self._make_plan()
         slots = [node.node.slots for node in self._plan.nodes]
-        self._state = first_state(_policy(order), slots, time.monotonic())
+        helpers = frozenset(process.rank for process in self._plan.processes if not process.ends_run)
+        self._state = first_state(_policy(order, self._plan), slots, time.monotonic(), helpers)
         self._wake_timer: int | None = None
 
     def run(self) -> None:
@@ -106,9 +107,10 @@ class Coordinator:
         for path in (self._folder.outputs, self._folder.own_logs, self._folder.requests):
             path.mkdir(parents=True, exist_ok=True)
 
-    def _make_plan(self, port: str) -> Plan:
-        placement = self._nodes.placement(port)
-        return make_plan(self._spec, placement, self._order.run_id, self._recorder.record.attempt)
+    def _make_plan(self) -> Plan:
+        order = self._order
+        placement = self._nodes.placement()
+        return make_plan(self._spec, placement, order.run_id, self._recorder.record.attempt, order.mpirun)
 
     # --- events and actions -------------------------------------------------------------------------
 
@@ -132,34 +134,45 @@ class Coordinator:
         self._wake_timer = None
         self._happened(events.TimePassed())
 
-    def prepare_nodes(self, action: actions.PrepareNodes) -> None:
-        """Let every node make its folders."""
+    def prepare_node(self, action: actions.PrepareNode) -> None:
+        """Let a node make its folders."""
         spec, logs = self._spec, self._folder.attempt_logs(self._recorder.record.attempt)
-        for node in self._plan.nodes:
-            node_id = node.node.node_id
-            copy = str(self._folder.node_workspace(node_id))
-            self._nodes.tell(
-                node.node.index,
-                messages.Prepare(
-                    working_folder=copy if spec.code else str(spec.working_folder),
-                    logs=str(logs),
-                    code=str(self._folder.code) if spec.code else None,
-                    log_prefix=node_log_prefix(node_id, spec.instance_count),
-                    plan=node if spec.inputs or spec.outputs else None,
-                ),
-            )
+        node = self._plan.nodes[action.node]
+        node_id = node.node.node_id
+        copy = str(self._folder.node_workspace(node_id))
+        self._nodes.tell(
+            action.node,
+            messages.Prepare(
+                working_folder=copy if spec.code else str(spec.working_folder),
+                logs=str(logs),
+                code=str(self._folder.code) if spec.code else None,
+                log_prefix=node_log_prefix(node_id, spec.instance_count),
+                plan=node if spec.inputs or spec.outputs else None,
+            ),
+        )
 
     def start_processes(self, action: actions.StartProcesses) -> None:
-        """Ask node 0 for the port all meet on; the rest follows its answer."""
-        self._nodes.tell(0, messages.ReservePort())
+        """Have the ports held that the processes need; the rest follows when they are."""
+        self._nodes.reserve_ports()
 
-    def _port_reserved(self, port: int) -> None:
+    def _ports_reserved(self) -> None:
         if self._state.phase is not Phase.RUNNING:
             return
-        self._plan = self._make_plan(str(port))
+        self._plan = self._make_plan()
         self._recorder.planned(self._plan, self._state)
         for node in self._plan.nodes:
-            self._nodes.tell(node.node.index, messages.Start(node))
+            self._start_processes_of(node)
+
+    def _start_processes_of(self, node: NodePlan) -> None:
+        self._nodes.tell(node.node.index, messages.Start(node, self._order.terminal))
+
+    def launch_node(self, action: actions.LaunchNode) -> None:
+        """Start a lost node's agent again."""
+        self._nodes.start_again(action.node)
+
+    def start_node_processes(self, action: actions.StartNodeProcesses) -> None:
+        """Start the processes of a node that has joined the others."""
+        self._start_processes_of(self._plan.nodes[action.node])
 
     def stop_node(self, action: actions.StopNode) -> None:
         """End a node's processes."""
@@ -219,6 +232,9 @@ class Coordinator:
             return None
         if cause.rank is not None:
             return self._log_of(cause.rank)
+        launcher = self._plan.nodes[cause.node].launcher
+        if launcher is not None and launcher.log is not None:
+            return f"azureml-logs/{launcher.log}"
         node_id = f"node-{cause.node}"
         return f"azureml-logs/{node_log_prefix(node_id, self._spec.instance_count)}55_azureml-execution-{node_id}.txt"
 
@@ -263,11 +279,14 @@ class Coordinator:
 
     # --- wishes -------------------------------------------------------------------------------------
 
-    def _wished(self, wish: messages.StopRun | messages.LookAtRequests) -> None:
-        if isinstance(wish, messages.StopRun):
-            self._happened(events.StopRequested(wish.reason, wish.force, wish.grace))
-        else:
-            self._look_at_requests()
+    def _wished(self, wish: Wish) -> None:
+        match wish:
+            case messages.StopRun(reason, force, grace):
+                self._happened(events.StopRequested(reason, force, grace))
+            case messages.Rejoin():
+                self._happened(events.RejoinRequested())
+            case messages.LookAtRequests():
+                self._look_at_requests()
 
     def _look_at_requests(self) -> None:
         for path in sorted(self._folder.requests.glob("*.json")):
@@ -280,8 +299,11 @@ class Coordinator:
                 self._recorder.note("warning", f"a request cannot be read: {path}: {error}")
                 path.rename(path.with_suffix(".unreadable"))
                 continue
-            if isinstance(request, dict) and request.get("request") == "cancel":
-                self._happened(events.StopRequested(str(request.get("reason")), bool(request.get("force"))))
+            match request:
+                case {"request": "cancel"}:
+                    self._happened(events.StopRequested(str(request.get("reason")), bool(request.get("force"))))
+                case {"request": "rejoin"}:
+                    self._happened(events.RejoinRequested())
 
     def _owner_gone(self) -> None:
         if self._order.attached:
@@ -292,12 +314,15 @@ class Coordinator:
         return lambda: self._happened(events.StopRequested(reason, grace=_OWNER_GONE_GRACE))
 
 
-def _policy(order: Order) -> Policy:
+def _policy(order: Order, plan: Plan) -> Policy:
     options = order.spec.options
+    launchers = [node.launcher for node in plan.nodes if node.launcher is not None]
     return Policy(
         grace=options.grace,
         time_limit=order.spec.timeout,
-        launcher_restarts=own_restarts(options.torchrun_args),
+        launcher_restarts=max((launcher.own_restarts for launcher in launchers), default=0),
+        one_launcher=any(launcher.kind is LauncherKind.MPIRUN for launcher in launchers),
+        min_nodes=options.min_nodes,
     )
 
 
@@ -315,8 +340,10 @@ def _socket_folder() -> str:
 
 
 _ACTIONS: dict[type[Any], Callable[[Coordinator, Any], None]] = {
-    actions.PrepareNodes: Coordinator.prepare_nodes,
+    actions.PrepareNode: Coordinator.prepare_node,
     actions.StartProcesses: Coordinator.start_processes,
+    actions.LaunchNode: Coordinator.launch_node,
+    actions.StartNodeProcesses: Coordinator.start_node_processes,
     actions.StopNode: Coordinator.stop_node,
     actions.FenceNode: Coordinator.fence_node,
     actions.CollectNode: Coordinator.collect_node,

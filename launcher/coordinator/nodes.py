@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from regiment.distribution import events
+from regiment.distribution.planner import node_slots, wants_ports
+from regiment.jobs.data import DataInput, DataMode
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.placement import Node, Placement
-from regiment.jobs.spec import DataInput, DataMode
 from regiment.jobs.workspace import RunFolder
 
 from ..backends.local import LocalNode, machine_shares
@@ -38,26 +39,30 @@ class Nodes:
         sockets: str,
         recorder: Recorder,
         happened: Callable[[events.Event], None],
-        on_port: Callable[[int], None],
+        on_ports: Callable[[], None],
         on_log: Callable[[int, int], None],
     ) -> None:
-        """`on_port` gets the port node 0 holds, `on_log` a rank and the size its log has grown to."""
+        """`on_ports` hears that all ports are held; `on_log` gets a rank and the size its log has grown to."""
         self._loop = loop
         self._order = order
         self._folder = folder
         self._sockets = sockets
         self._recorder = recorder
         self._happened = happened
-        self._on_port = on_port
+        self._on_ports = on_ports
         self._on_log = on_log
         self._token = os.urandom(8).hex()
         self._boot_id = processes.boot_id()
         self._count = order.spec.instance_count
+        self._slots = node_slots(order.spec)
         self._shares = machine_shares(self._count)
+        self._numa = processes.numa_nodes()
+        self._ports: dict[int, tuple[int, ...]] = {}
         self._machines: list[LocalNode] = []
         self._agents: dict[int, Channel] = {}
         self._hellos: dict[int, messages.AgentHello] = {}
         self._released: set[int] = set()
+        self._lives = [0] * self._count
         self._noted: set[str] = set()
 
     def start(self) -> None:
@@ -81,16 +86,35 @@ class Nodes:
         others = frozenset(machine.keeper for i, machine in enumerate(self._machines) if i != index)
         return self._machines[index].fence(others)
 
-    def placement(self, port: str) -> Placement:
-        """Give where the nodes are; before an agent has introduced itself, as far as that is known."""
-        return Placement(tuple(self._place(index) for index in range(self._count)), port)
+    def start_again(self, index: int) -> None:
+        """Start keeper and agent of a node anew that was lost and has been fenced."""
+        self._lives[index] += 1
+        self._hellos.pop(index, None)
+        self._machines[index] = self._start(index)
+
+    def reserve_ports(self) -> None:
+        """Have the nodes hold the ports the processes need: one on node 0 to meet at, and one each where wanted."""
+        self._ports = {}
+        for index in range(self._count):
+            count = self._port_count(index)
+            if count:
+                self.tell(index, messages.ReservePorts(count))
+
+    def _port_count(self, index: int) -> int:
+        return (self._slots[index] if wants_ports(self._order.spec) else 0) + (1 if index == 0 else 0)
+
+    def placement(self) -> Placement:
+        """Give where the nodes are, as far as that is known; before that, with placeholders."""
+        first = self._ports.get(0, ())
+        return Placement(tuple(self._place(i) for i in range(self._count)), str(first[0]) if first else "{port}")
 
     def _start(self, index: int) -> LocalNode:
+        life = self._lives[index]
         config = NodeConfig(
             node=index,
             node_id=f"node-{index}",
-            tag=f"{self._token}.{index}",
-            socket=f"{self._sockets}/node-{index}.sock",
+            tag=f"{self._token}.{index}-{life}",
+            socket=f"{self._sockets}/node-{index}-{life}.sock" if life else f"{self._sockets}/node-{index}.sock",
             address="127.0.0.1",
             cpus=self._shares[index].cpus,
             lease=_LEASE,
@@ -108,8 +132,13 @@ class Nodes:
             self._loop,
             config,
             on_ready=lambda hello: self._connect(index, hello),
-            on_gone=lambda: self._happened(events.NodeGone(index)),
+            on_gone=lambda: self._gone(index, life),
         )
+
+    def _gone(self, index: int, life: int) -> None:
+        # The end of an earlier life of the node says nothing of the present one.
+        if life == self._lives[index]:
+            self._happened(events.NodeGone(index))
 
     def _collected(self, index: int, folder: Path) -> Path:
         """Give the folder a node brings its files to: node 0 the run's own, the others one to be merged from."""
@@ -117,16 +146,19 @@ class Nodes:
 
     def _place(self, index: int) -> Node:
         hello = self._hellos.get(index)
-        share = self._shares[index]
+        share, slots = self._shares[index], self._slots[index]
+        held = tuple(map(str, self._ports.get(index, ())))[1 if index == 0 else 0 :]
         return Node(
             index=index,
             node_id=f"node-{index}",
             host=hello.host if hello else socket.gethostname(),
             address=hello.address if hello else "127.0.0.1",
-            slots=self._order.spec.processes_per_node,
-            cpus=len(share.cpus),
+            slots=slots,
+            cpus=share.cpus,
             python=self._order.python,
             gpus=share.gpus,
+            numa=hello.numa if hello else self._numa,
+            ports=held or (("{port}",) * slots if wants_ports(self._order.spec) else ()),
             data=str(self._folder.node_data(f"node-{index}")),
         )
 
@@ -161,8 +193,14 @@ class Nodes:
                 self._hellos[index] = message
                 self._recorder.node(index, host=message.host, ip=message.address)
                 self._happened(events.NodeUp(index))
-            case messages.PortReserved(port):
-                self._on_port(port)
+            case messages.PortsReserved(ports):
+                self._ports[index] = ports
+                if all(self._port_count(i) == len(self._ports.get(i, ())) for i in range(self._count)):
+                    self._on_ports()
+            case messages.RemoteShell():
+                self._reach(index, message)
+            case messages.DaemonEnded(origin, call, status):
+                self.tell(origin, messages.RemoteShellEnded(call, status))
             case messages.LogGrew(rank, size):
                 self._on_log(rank, size)
             case messages.Note(level, text):
@@ -171,6 +209,15 @@ class Nodes:
                     self._recorder.note(level, text)
             case _:
                 self._happened(self._event(index, message))
+
+    def _reach(self, index: int, call: messages.RemoteShell) -> None:
+        """Pass on what a node's launcher wants to run on another node."""
+        targets = [i for i in self._agents if f"node-{i}" == call.host]
+        if targets:
+            self.tell(targets[0], messages.StartDaemon(index, call.call, call.line))
+        else:
+            self._recorder.note("warning", f"node-{index} wanted to reach {call.host!r}, which is no node of this run")
+            self.tell(index, messages.RemoteShellEnded(call.call, 255))
 
     def _event(self, index: int, message: Any) -> events.Event:
         match message:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from regiment.distribution.mpirun import Mpirun
 from regiment.jobs.spec import JobSpec
+
+from ..node.messages import Terminal
 
 
 @dataclass(frozen=True)
@@ -22,3 +25,7 @@ class Order:
     """The Python for the job's launcher and for `python` in its commands."""
     agent_python: str
     """The Python that runs coordinator, keepers and agents."""
+    mpirun: Mpirun | None = None
+    """The mpirun of node 0, for jobs that start through one."""
+    terminal: Terminal | None = None
+    """Where one rank reads and prints, if somebody wants it to himself."""

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from regiment.distribution import history
-from regiment.distribution.plan import Plan, masked_plan
+from regiment.distribution.plan import Plan
+from regiment.distribution.planner import masked_plan
 from regiment.distribution.state import State
 from regiment.jobs.files import append_text, replace_json
 from regiment.jobs.journal import Journal

@@ -13,6 +13,8 @@ from ..node.channel import Channel, accept, listen
 from ..node.loop import Loop
 from .recorder import Recorder
 
+Wish = messages.StopRun | messages.LookAtRequests | messages.Rejoin
+"""What somebody who looks on may want."""
 _PATIENCE = 256 * 1024
 """Bytes that may wait for one watcher before it is told no more of growing logs."""
 
@@ -25,7 +27,7 @@ class Watchers:
         loop: Loop,
         owner: socket.socket,
         recorder: Recorder,
-        on_wish: Callable[[messages.StopRun | messages.LookAtRequests], None],
+        on_wish: Callable[[Wish], None],
         on_owner_gone: Callable[[], None],
     ) -> None:
         """`owner` is the connection to whoever started the coordinator."""

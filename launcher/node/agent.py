@@ -120,7 +120,8 @@ class Agent:
                 keeper_pid=self._keeper,
                 host=socket.gethostname(),
                 address=self._config.address,
-                cpus=len(os.sched_getaffinity(0)),
+                cpus=tuple(sorted(os.sched_getaffinity(0))),
+                numa=processes.numa_nodes(),
                 boot_id=processes.boot_id(),
             )
         )
@@ -145,13 +146,16 @@ class Agent:
 
     # --- what the coordinator asks for --------------------------------------------------------------
 
-    def reserve_port(self, message: messages.ReservePort) -> None:
-        """Hold a port: bound but not listening, so that rank 0 can take it and plain binders cannot."""
-        holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("", 0))
-        self._held_ports.append(holder)
-        self.tell(messages.PortReserved(holder.getsockname()[1]))
+    def reserve_ports(self, message: messages.ReservePorts) -> None:
+        """Hold ports: bound but not listening, so that the job's processes can take them and plain binders cannot."""
+        ports = []
+        for _ in range(message.count):
+            holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("", 0))
+            self._held_ports.append(holder)
+            ports.append(holder.getsockname()[1])
+        self.tell(messages.PortsReserved(tuple(ports)))
 
     def prepare(self, message: messages.Prepare) -> None:
         """Make the folders and bring the inputs; that may take long, so it has a thread of its own."""
@@ -170,7 +174,15 @@ class Agent:
         order = self._workplace.order
         if order is not None:
             os.chdir(order.working_folder)
-            self._ranks.start(message.plan, Path(order.logs))
+            self._ranks.start(message, Path(order.logs))
+
+    def start_daemon(self, message: messages.StartDaemon) -> None:
+        """Run what the launcher on another node wants to run here."""
+        self._ranks.start_daemon(message)
+
+    def remote_shell_ended(self, message: messages.RemoteShellEnded) -> None:
+        """Tell one of our launcher's remote shells how it went."""
+        self._ranks.launchers.remote_shell_ended(message)
 
     def stop(self, message: messages.Stop) -> None:
         """End the processes and report when nothing of them is left."""
@@ -258,6 +270,9 @@ class _Caller:
         elif data.get("type") == "wrapper" and self._ranks.wrapper_called(self._channel, data):
             self._on_message = lambda message: self._ranks.wrapper_said(self._channel, message)
             self._on_close = lambda: self._ranks.wrapper_hung_up(self._channel)
+        elif data.get("type") == "remoteShell":
+            self._on_close = self._ranks.launchers.remote_shell_called(self._channel, data)
+            self._on_message = lambda message: None
         elif data.get("type") == "coordinatorHello" and data.get("protocol") == messages.PROTOCOL:
             self._on_message = self._agent.coordinator_said
             self._on_close = self._agent.coordinator_hung_up
@@ -271,9 +286,11 @@ class _Caller:
 
 
 _HANDLERS: dict[type[Any], Callable[[Agent, Any], None]] = {
-    messages.ReservePort: Agent.reserve_port,
+    messages.ReservePorts: Agent.reserve_ports,
     messages.Prepare: Agent.prepare,
     messages.Start: Agent.start,
+    messages.StartDaemon: Agent.start_daemon,
+    messages.RemoteShellEnded: Agent.remote_shell_ended,
     messages.Stop: Agent.stop,
     messages.Collect: Agent.collect,
     messages.Release: Agent.release,

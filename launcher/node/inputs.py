@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from regiment.distribution.data import DataPlan, InputPlan
+from regiment.jobs.data import DataMode
 from regiment.jobs.locations import file_name, is_http, scheme, shown
-from regiment.jobs.spec import DataMode
 
 from . import copies, scratch, views
 from .fetch import ORDER

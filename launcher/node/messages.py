@@ -25,10 +25,11 @@ class CoordinatorHello:
 
 
 @dataclass(frozen=True)
-class ReservePort:
-    """Find and hold a port that the job's processes can meet on."""
+class ReservePorts:
+    """Find and hold ports for the job's processes."""
 
-    type: Literal["reservePort"] = "reservePort"
+    count: int
+    type: Literal["reservePorts"] = "reservePorts"
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,44 @@ class Prepare:
 
 
 @dataclass(frozen=True)
+class Terminal:
+    """A terminal for one rank, in place of its log."""
+
+    rank: int
+    path: str
+    """The terminal's device."""
+
+
+@dataclass(frozen=True)
 class Start:
     """Start the processes."""
 
     plan: NodePlan
+    terminal: Terminal | None = None
     type: Literal["start"] = "start"
+
+
+@dataclass(frozen=True)
+class StartDaemon:
+    """Run what another node's launcher would have run here through ssh."""
+
+    origin: int
+    """The node whose launcher wants it."""
+    call: int
+    """Its number among that node's remote shells."""
+    line: str
+    """A line for the shell."""
+    type: Literal["startDaemon"] = "startDaemon"
+
+
+@dataclass(frozen=True)
+class RemoteShellEnded:
+    """What one of this node's remote shells ran on another node has ended."""
+
+    call: int
+    status: int
+    """Exit code as a shell gives it; 255 as ssh does, where it could not be run."""
+    type: Literal["remoteShellEnded"] = "remoteShellEnded"
 
 
 @dataclass(frozen=True)
@@ -77,7 +111,7 @@ class Release:
     type: Literal["release"] = "release"
 
 
-ToAgent = CoordinatorHello | ReservePort | Prepare | Start | Stop | Collect | Release
+ToAgent = CoordinatorHello | ReservePorts | Prepare | Start | StartDaemon | RemoteShellEnded | Stop | Collect | Release
 
 # --- agent to coordinator ---------------------------------------------------------------------------
 
@@ -92,18 +126,20 @@ class AgentHello:
     keeper_pid: int
     host: str
     address: str
-    cpus: int
+    cpus: tuple[int, ...]
+    numa: tuple[tuple[int, ...], ...]
+    """The processors of each of the machine's NUMA nodes."""
     boot_id: str
     """Two nodes with one boot id have one clock."""
     type: Literal["agentHello"] = "agentHello"
 
 
 @dataclass(frozen=True)
-class PortReserved:
-    """The port that is held."""
+class PortsReserved:
+    """The ports that are held."""
 
-    port: int
-    type: Literal["portReserved"] = "portReserved"
+    ports: tuple[int, ...]
+    type: Literal["portsReserved"] = "portsReserved"
 
 
 @dataclass(frozen=True)
@@ -154,6 +190,28 @@ class LauncherEnded:
 
 
 @dataclass(frozen=True)
+class RemoteShell:
+    """This node's launcher wants to run something on another node."""
+
+    call: int
+    """Its number among this node's remote shells."""
+    host: str
+    """The id of the other node."""
+    line: str
+    type: Literal["remoteShell"] = "remoteShell"
+
+
+@dataclass(frozen=True)
+class DaemonEnded:
+    """What another node's launcher ran here has ended."""
+
+    origin: int
+    call: int
+    status: int
+    type: Literal["daemonEnded"] = "daemonEnded"
+
+
+@dataclass(frozen=True)
 class LogGrew:
     """A process's log has at least this many bytes."""
 
@@ -187,12 +245,14 @@ class Note:
 
 FromAgent = (
     AgentHello
-    | PortReserved
+    | PortsReserved
     | Prepared
     | Failed
     | Started
     | Exited
     | LauncherEnded
+    | RemoteShell
+    | DaemonEnded
     | LogGrew
     | Stopped
     | Collected
@@ -228,7 +288,14 @@ class LookAtRequests:
     type: Literal["lookAtRequests"] = "lookAtRequests"
 
 
-FromViewer = Watch | StopRun | LookAtRequests
+@dataclass(frozen=True)
+class Rejoin:
+    """Start the lost nodes of an elastic run again."""
+
+    type: Literal["rejoin"] = "rejoin"
+
+
+FromViewer = Watch | StopRun | LookAtRequests | Rejoin
 
 
 def pack(message: ToAgent | FromAgent | FromViewer) -> dict[str, Any]:

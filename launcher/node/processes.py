@@ -32,6 +32,28 @@ def boot_id() -> str:
         return "unknown"
 
 
+def numa_nodes() -> tuple[tuple[int, ...], ...]:
+    """Give the processors of each of this machine's NUMA nodes; nothing where it does not say."""
+    found = []
+    index = 0
+    while True:
+        try:
+            with open(f"/sys/devices/system/node/node{index}/cpulist", encoding="ascii") as file:
+                found.append(_numbers(file.read().strip()))
+        except OSError:
+            return tuple(found)
+        index += 1
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Read a list such as `0-3,8`, as the kernel writes it."""
+    numbers: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return tuple(numbers)
+
+
 def start_ticks(pid: int) -> int | None:
     """Give a process's start time in clock ticks since boot, or None where there is no such process."""
     fields = _stat(pid)

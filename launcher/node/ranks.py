@@ -5,29 +5,30 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regiment.distribution.environment import TORCHRUN_SETS, merged
-from regiment.distribution.plan import SHELL, NodePlan, ProcessPlan
-from regiment.distribution.torchrun import WRAPPER
+from regiment.distribution.plan import LauncherKind, LauncherPlan, ProcessPlan
 
-from . import messages, processes
+from . import launchers, messages, processes
 from .channel import Channel
 from .config import NodeConfig
 from .loop import Loop
 from .nodelog import Kind, NodeLog
+from .programs import Programs
 from .pump import LogPump
-from .spawn import CannotStart, shell, spawn
+from .spawn import CannotStart, spawn
+from .wrapped import launched_rank, launched_variables
 
-_LAUNCHER = "launcher"
-"""The launcher's name among the log pump's streams; ranks go by their numbers."""
 _SWEEP_INTERVAL = 0.005
 """Seconds between killing what is left and looking whether it has gone."""
 _LATE_REPORTS = 0.1
-"""Seconds in which the last reports of a launcher's wrappers are read before its own end counts."""
+"""Seconds in which the last report of a wrapper that hung up may still come in another way."""
+_TIDY_LIMITS = {LauncherKind.TORCHRUN: 0.0, LauncherKind.MPIRUN: 1.0}
+"""Seconds a launcher gets to tidy up after itself once its ranks have been ended; torchrun leaves nothing behind."""
 
 
 @dataclass
@@ -68,10 +69,11 @@ class Ranks:
         self._log = log
         self._tell = tell
         self._pump = LogPump(self._log_grew, self._log_trouble)
-        self._plan: NodePlan | None = None
+        self._programs: Programs | None = None
+        self._terminal: messages.Terminal | None = None
         self._logs = Path()
         self._ranks: dict[int, Rank] = {}
-        self._launcher: int | None = None
+        self.launchers = launchers.Launchers(loop, log, self._pump, tell)
         self._kill_timer: int | None = None
         self._stopping = False
         self._terminated = False
@@ -81,37 +83,34 @@ class Ranks:
 
     # --- starting -----------------------------------------------------------------------------------
 
-    def start(self, plan: NodePlan, logs: Path) -> None:
+    def start(self, order: messages.Start, logs: Path) -> None:
         """Start the node's processes, or the launcher that starts them, in the current folder."""
         if self._stopping:
             return
-        self._plan, self._logs = plan, logs
+        plan = order.plan
+        self._programs, self._terminal, self._logs = Programs(self._config, plan), order.terminal, logs
         self._ranks = {process.rank: Rank(process) for process in plan.processes}
-        if plan.launcher is not None:
-            self._start_launcher(plan)
-        else:
+        if plan.launcher is None:
             for rank in self._ranks.values():
-                self._start_rank(plan, rank)
+                self._start_rank(self._programs, rank)
+        elif plan.launcher.argv:
+            self.launchers.start(plan.launcher, self._programs, self._logs)
 
-    def _start_launcher(self, plan: NodePlan) -> None:
-        assert plan.launcher is not None
-        argv = self._real_argv(plan.launcher.argv)
-        self._log.write(Kind.EXECUTION, f"starting {plan.launcher.name}: {argv}")
-        output = self._pump.open(_LAUNCHER, self._log.path(Kind.EXECUTION))
-        try:
-            self._launcher = spawn(argv, self._environ(plan, {}), output)
-        except CannotStart as error:
-            os.write(output, f"{error}\n".encode())
-            self._tell(messages.LauncherEnded(error.exit_code, None))
-        finally:
-            os.close(output)
+    def start_daemon(self, order: messages.StartDaemon) -> None:
+        """Run what the launcher on another node needs here to start this node's processes."""
+        launcher = self._launcher_plan
+        if self._stopping or self._programs is None or launcher is None:
+            self._tell(messages.DaemonEnded(order.origin, order.call, launchers.NOT_REACHED))
+            return
+        self.launchers.start_daemon(order, launcher, self._programs)
 
-    def _start_rank(self, plan: NodePlan, rank: Rank) -> None:
-        argv = self._real_argv(rank.plan.argv)
+    def _start_rank(self, programs: Programs, rank: Rank) -> None:
+        argv = programs.argv(rank.plan.argv)
         self._log.write(Kind.EXECUTION, f"starting rank {rank.plan.rank}: {argv}")
         output = self._open_log(rank)
         try:
-            rank.pid = spawn(argv, self._environ(plan, rank.plan.environ), output)
+            with self._bound_to(rank.plan.cpus):
+                rank.pid = spawn(argv, programs.environ(rank.plan.environ), output, self._terminal_of(rank))
             self._tell(messages.Started(rank.plan.rank, rank.pid))
         except CannotStart as error:
             os.write(output, f"{error}\n".encode())
@@ -119,30 +118,53 @@ class Ranks:
         finally:
             os.close(output)
 
-    def _environ(self, plan: NodePlan, process: Mapping[str, str]) -> dict[str, str]:
-        own = {processes.TAG: self._config.tag, "REGIMENT_SOCKET": self._config.socket}
-        return merged(os.environ, plan.defaults, plan.path_first, plan.environ, own, process)
+    @contextmanager
+    def _bound_to(self, cpus: tuple[int, ...]) -> Iterator[None]:
+        """Be on some processors for a moment: a child starts on its parent's."""
+        usual = os.sched_getaffinity(0)
+        try:
+            if cpus:
+                os.sched_setaffinity(0, cpus)
+        except OSError as error:
+            self._tell(
+                messages.Note("warning", f"{self._config.node_id}: cannot bind to CPUs {cpus}: {error.strerror}")
+            )
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, usual)
 
-    def _real_argv(self, argv: tuple[str, ...]) -> list[str]:
-        wrapper = [self._config.python, "-I", "-S", self._config.zip, "wrapper"]
-        places = {WRAPPER: wrapper, SHELL: [shell()]}
-        return [real for word in argv for real in places.get(word, [word])]
+    def _terminal_of(self, rank: Rank) -> str | None:
+        terminal = self._terminal
+        return terminal.path if terminal is not None and terminal.rank == rank.plan.rank else None
 
     def _open_log(self, rank: Rank) -> int:
         return self._pump.open(str(rank.plan.rank), self._logs / rank.plan.log)
+
+    @property
+    def _launcher_plan(self) -> LauncherPlan | None:
+        return self._programs.plan.launcher if self._programs is not None else None
 
     # --- rank wrappers ------------------------------------------------------------------------------
 
     def wrapper_called(self, channel: Channel, hello: dict[str, Any]) -> bool:
         """Give a wrapper its orders; False if there is nothing for it to do any more."""
-        rank = self._ranks.get(hello.get("rank", -1))
-        if rank is None or self._stopping or rank.running:
+        launcher, given = self._launcher_plan, hello.get("given")
+        if self._stopping or self._programs is None or launcher is None or not isinstance(given, dict):
+            return False
+        rank = launched_rank(launcher, given, self._ranks)
+        if rank is None or rank.running:
             return False
         rank.wrapper, rank.pid, rank.ended, rank.asked = channel, None, False, False
         output = self._open_log(rank)
-        # What torchrun sets it knows best: where it is elastic, ranks are not the planned ones.
-        environ = {name: value for name, value in rank.plan.environ.items() if name not in TORCHRUN_SETS}
-        order = {"argv": self._real_argv(rank.plan.argv), "environ": environ, "folder": os.getcwd()}
+        order = {
+            "argv": self._programs.argv(rank.plan.argv),
+            "environ": launched_variables(launcher, given, self._programs, rank.plan),
+            "folder": os.getcwd(),
+            "cpus": rank.plan.cpus,
+            "terminal": self._terminal_of(rank),
+            "isSupervised": launcher.kind is LauncherKind.MPIRUN,
+        }
         try:
             channel.send(order, fds=(output,))
         except OSError:
@@ -154,27 +176,34 @@ class Ranks:
     def wrapper_said(self, channel: Channel, data: dict[str, Any]) -> None:
         """Take down what a wrapper reports of its process."""
         rank = self._rank_of(channel)
-        pid, status = data.get("pid"), data.get("status")
         if rank is None:
             return
-        if data.get("type") == "started" and isinstance(pid, int):
-            rank.pid = pid
-            self._tell(messages.Started(rank.plan.rank, pid))
-            if self._stopping:
-                # Its order was on the way when the stop came.
-                rank.send(signal.SIGKILL if self._kill_timer is None else signal.SIGTERM)
-        elif data.get("type") == "ended" and isinstance(status, int):
-            rank.asked = rank.asked or bool(data.get("asked"))
-            self._ended(rank, *processes.outcome(status))
+        match data:
+            case {"type": "started", "pid": int(pid)}:
+                rank.pid = pid
+                self._tell(messages.Started(rank.plan.rank, pid))
+                if self._stopping:
+                    # Its order was on the way when the stop came.
+                    rank.send(signal.SIGKILL if self._kill_timer is None else signal.SIGTERM)
+            case {"type": "asked", "signal": int(number)}:
+                # Its launcher ends all ranks when one fails; once we do that ourselves, they have our grace.
+                if not self._stopping:
+                    rank.send(signal.Signals(number))
+            case {"type": "ended", "status": int(status)}:
+                rank.asked = rank.asked or bool(data.get("asked"))
+                self._ended(rank, *processes.outcome(status))
 
     def wrapper_hung_up(self, channel: Channel) -> None:
         """End the process of a wrapper that went without a report; it is reaped as our orphan."""
         rank = self._rank_of(channel)
-        if rank is not None:
-            rank.wrapper = None
-            if rank.running and rank.pid is not None:
+        if rank is None:
+            return
+        rank.wrapper = None
+        if rank.running and rank.pid is not None:
+            # Without its wrapper it still has the rest of its grace, if it is in one.
+            if self._kill_timer is None:
                 processes.send_group(rank.pid, signal.SIGKILL)
-                self._loop.call_later(_LATE_REPORTS, lambda: self._end_unseen(rank))
+            self._loop.call_later(_LATE_REPORTS, lambda: self._end_unseen(rank))
 
     def _end_unseen(self, rank: Rank) -> None:
         """Count a process as ended that is gone without a word: its wrapper reaped it and died before its report."""
@@ -195,8 +224,7 @@ class Ranks:
                 return
             if pid == 0:
                 return
-            if pid == self._launcher:
-                self._launcher_ended(*processes.outcome(status))
+            self.launchers.reap(pid, status, late=self._any_running())
             for rank in self._ranks.values():
                 if rank.pid == pid:
                     self._ended(rank, *processes.outcome(status))
@@ -208,14 +236,15 @@ class Ranks:
         self._log.write(Kind.EXECUTION, f"rank {rank.plan.rank} ended: {signal_name or f'exit code {exit_code}'}")
         self._tell(messages.Exited(rank.plan.rank, exit_code, signal_name, rank.asked, time.monotonic()))
         if self._stopping and not self._any_running():
-            self._sweep()
+            self._end_launchers()
 
-    def _launcher_ended(self, exit_code: int | None, signal_name: str | None) -> None:
-        self._launcher = None
-        self._log.write(Kind.EXECUTION, f"the launcher ended: {signal_name or f'exit code {exit_code}'}")
-        ended = messages.LauncherEnded(exit_code, signal_name)
-        # What its wrappers had to say may still wait to be read, and comes first.
-        self._loop.call_later(_LATE_REPORTS if self._any_running() else 0.0, lambda: self._tell(ended))
+    def _end_launchers(self) -> None:
+        """Let wrappers and launchers end by themselves for a moment, for what they leave they tidy up best."""
+        launcher = self._launcher_plan
+        for rank in self._ranks.values():
+            if rank.wrapper is not None:
+                rank.wrapper.close()
+        self.end_leftovers(_TIDY_LIMITS[launcher.kind] if launcher is not None else 0.0)
 
     def _any_running(self) -> bool:
         return any(rank.running for rank in self._ranks.values())
@@ -226,7 +255,10 @@ class Ranks:
         """End the processes: SIGTERM, `grace` seconds, SIGKILL; with no grace, SIGKILL at once."""
         self._stopping = True
         self._forget_kill_timer()
-        if grace <= 0 or not self._any_running():
+        if not self._any_running():
+            self._end_launchers()
+            return
+        if grace <= 0:
             self._kill()
             return
         self._log.write(Kind.EXECUTION, f"stopping: SIGTERM, {grace:g} s, SIGKILL")
@@ -248,7 +280,7 @@ class Ranks:
     def end_leftovers(self, patience: float) -> None:
         """After all ranks have ended: give the launcher that many seconds to go, then kill what is left."""
         self._stopping = True
-        if self._launcher is not None and patience > 0:
+        if self.launchers.running and patience > 0:
             self._loop.call_later(_SWEEP_INTERVAL, lambda: self.end_leftovers(patience - _SWEEP_INTERVAL))
         else:
             self._sweep()
@@ -291,10 +323,10 @@ class Ranks:
     # --- logs; called from the pump's thread --------------------------------------------------------
 
     def _log_grew(self, name: str, size: int) -> None:
-        if name != _LAUNCHER:
+        if name != launchers.STREAM:
             self._loop.post(lambda: self._tell(messages.LogGrew(int(name), size)))
 
     def _log_trouble(self, name: str, what: str) -> None:
-        who = "the launcher" if name == _LAUNCHER else f"rank {name}"
+        who = "the launcher" if name == launchers.STREAM else f"rank {name}"
         note = messages.Note("warning", f"{who} on {self._config.node_id}: {what}")
         self._loop.post(lambda: self._tell(note))

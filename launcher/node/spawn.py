@@ -19,29 +19,27 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
-def spawn(argv: Sequence[str], environ: Mapping[str, str], output: int) -> int:
+def spawn(argv: Sequence[str], environ: Mapping[str, str], output: int, terminal: str | None = None) -> int:
     """Start a program in a session of its own, with nothing to read and one pipe for all it prints.
 
-    It runs in the caller's current folder. posix_spawn does not copy the caller's memory. Gives the pid.
+    With a `terminal`, the path of one, it reads and prints there, and is controlled by it. It runs in the caller's
+    current folder and on the caller's processors. posix_spawn does not copy the caller's memory. Gives the pid.
     """
     program = _find(argv[0], environ)
-    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    standard_input = (os.POSIX_SPAWN_OPEN, 0, terminal or os.devnull, os.O_RDWR if terminal else os.O_RDONLY, 0)
+    source = 0 if terminal else output
     try:
         return os.posix_spawn(
             program,
             list(argv),
             dict(environ),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, source, target) for source, target in ((nothing, 0), (output, 1), (output, 2))
-            ],
+            file_actions=[standard_input, *((os.POSIX_SPAWN_DUP2, source, target) for target in (1, 2))],
             setsid=True,
             setsigmask=[],
             setsigdef=_AS_USUAL,
         )
     except OSError as error:
         raise CannotStart(f"regiment: cannot run {argv[0]!r}: {error.strerror}", 126) from None
-    finally:
-        os.close(nothing)
 
 
 def _find(name: str, environ: Mapping[str, str]) -> str:

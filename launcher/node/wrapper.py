@@ -25,6 +25,16 @@ _FORWARDED = (
     signal.SIGUSR2,
     signal.SIGCONT,
 )
+_TELLING = (
+    "RANK",
+    "LOCAL_RANK",
+    "GROUP_RANK",
+    "GROUP_WORLD_SIZE",
+    "OMPI_COMM_WORLD_RANK",
+    "PMIX_RANK",
+    "PMI_RANK",
+)
+"""Variables by which a launcher says which process this is."""
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _MAX_ORDER = 16 * 1024 * 1024
 
@@ -33,24 +43,20 @@ def main() -> None:
     """Run one rank under the launcher that started us."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(os.environ["REGIMENT_SOCKET"])
-    _send(
-        connection,
-        {
-            "type": "wrapper",
-            "rank": int(os.environ["RANK"]),
-            "restart": int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
-        },
-    )
+    _send(connection, {"type": "wrapper", "given": {n: os.environ[n] for n in _TELLING if n in os.environ}})
     order, output = _receive_order(connection)
     # Signals wait until there is a child to pass them to.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     pid = _start(order, output)
     os.close(output)
-    asked = _forward_signals(pid)
+    asked = _report_signals(connection) if order["isSupervised"] else _forward_signals(pid)
     _send(connection, {"type": "started", "pid": pid})
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     status = _wait(pid)
     _send(connection, {"type": "ended", "status": status, "asked": bool(asked)})
+    if order["isSupervised"] and status != 0:
+        # mpirun would end the other ranks at once; it hears of a failure when the agent has seen to them.
+        _wait_for_end(connection)
     _end_as(status)
 
 
@@ -60,9 +66,13 @@ def _start(order: dict[str, Any], output: int) -> int:
         return pid
     try:
         os.setsid()
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((nothing, 0), (output, 1), (output, 2)):
-            os.dup2(source, target)
+        if order["cpus"]:
+            _bind(order["cpus"])
+        # A session's leader that opens a terminal is controlled by it from then on.
+        terminal = order["terminal"]
+        source = os.open(terminal or os.devnull, os.O_RDWR if terminal else os.O_RDONLY)
+        for target, descriptor in enumerate((source, source, source) if terminal else (source, output, output)):
+            os.dup2(descriptor, target)
         for number in (*_FORWARDED, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -91,6 +101,31 @@ def _forward_signals(pid: int) -> list[int]:
     for number in _FORWARDED:
         signal.signal(number, handler)
     return asked
+
+
+def _report_signals(connection: socket.socket) -> list[int]:
+    """Tell the agent of signals that ask the command to end, and leave the rest to it."""
+
+    def handler(number: int, _: FrameType | None) -> None:
+        _send(connection, {"type": "asked", "signal": number})
+
+    for number in _FORWARDED:
+        signal.signal(number, handler)
+    return []
+
+
+def _wait_for_end(connection: socket.socket) -> None:
+    try:
+        connection.recv(1)
+    except OSError:
+        pass  # The agent is gone, and with it whoever the wait was for.
+
+
+def _bind(cpus: list[int]) -> None:
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError as error:
+        os.write(2, f"regiment: cannot bind to CPUs {cpus}: {error.strerror}\n".encode())
 
 
 def _lives(pid: int) -> bool:

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regiment.distribution.data import InputPlan, data_plan, data_values, with_values
-from regiment.distribution.plan import make_plan, masked_plan
+from regiment.distribution.planner import make_plan, masked_plan
+from regiment.jobs.data import DataInput, DataMode, LiteralInput, Output
 from regiment.jobs.locations import file_name, scheme, shown
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.plain import from_plain, to_plain
-from regiment.jobs.spec import ArgvCommand, DataInput, DataMode, JobSpec, LiteralInput, Output, ShellCommand
+from regiment.jobs.spec import ArgvCommand, JobSpec, ShellCommand
 
 SPEC = JobSpec(
     command=ShellCommand("train ${{inputs.folder}} ${{inputs.file}} ${{inputs.rate}} ${{outputs.model}}"),
@@ -27,8 +28,11 @@ SPEC = JobSpec(
 )
 
 
+CPUS = tuple(range(8))
+
+
 def node(index: int) -> Node:
-    return Node(index, f"node-{index}", "host", "10.0.0.1", 1, 8, "/bin/python", data=f"/scratch/node-{index}")
+    return Node(index, f"node-{index}", "host", "10.0.0.1", 1, CPUS, "/bin/python", data=f"/scratch/node-{index}")
 
 
 def test_each_node_is_told_its_own_paths() -> None:

@@ -13,7 +13,7 @@ from regiment.distribution.actions import (
     CollectNode,
     EndRun,
     FenceNode,
-    PrepareNodes,
+    PrepareNode,
     ReleaseNode,
     StartProcesses,
     StopNode,
@@ -69,7 +69,8 @@ def test_a_run_in_which_all_goes_well_prepares_starts_collects_releases_and_comp
     history = [*UP, *STARTED, *COMPLETED, NodeCollected(0), NodeCollected(1), *GONE]
     state, done = play(history)
     assert done == [
-        (2, PrepareNodes()),
+        (2, PrepareNode(0)),
+        (2, PrepareNode(1)),
         (4, StartProcesses()),
         (12, CollectNode(0)),
         (12, CollectNode(1)),

@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regiment.distribution.plan import Plan, make_plan, masked_plan
+from regiment.distribution.plan import Plan
+from regiment.distribution.planner import make_plan, masked_plan
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.plain import from_plain, to_plain
 from regiment.jobs.spec import ArgvCommand, JobSpec, Options, PyTorch, ShellCommand, StartMethod
@@ -21,8 +22,11 @@ SPEC = JobSpec(
 )
 
 
+CPUS = tuple(range(8))
+
+
 def node(index: int, slots: int, gpus: tuple[str, ...] | None = None) -> Node:
-    return Node(index, f"node-{index}", f"host{index}", f"10.0.0.{index}", slots, 8, "/venv/bin/python", gpus)
+    return Node(index, f"node-{index}", f"host{index}", f"10.0.0.{index}", slots, CPUS, "/venv/bin/python", gpus)
 
 
 def placement(*slots: int) -> Placement:

@@ -7,34 +7,33 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from regiment.jobs.data import DataInput, DataMode, LiteralInput, Output
 from regiment.jobs.spec import (
+    Environment,
+    JobSpec,
+    Mpi,
+    Options,
+    Plain,
+    PyTorch,
+    Ray,
+    ShellCommand,
+    StartMethod,
+    TensorFlow,
+)
+from regiment.jobs.sweep import (
     Bandit,
     Choice,
     Conditional,
-    DataInput,
-    DataMode,
-    Environment,
     Goal,
-    JobSpec,
-    LiteralInput,
     MedianStopping,
-    Mpi,
     Normal,
     Objective,
-    Options,
-    Output,
-    Plain,
-    PyTorch,
     RandInt,
-    Ray,
     Sampling,
     SamplingKind,
     SamplingRule,
-    ShellCommand,
-    StartMethod,
     Sweep,
     SweepLimits,
-    TensorFlow,
     TruncationSelection,
     Uniform,
 )

@@ -11,9 +11,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 
 from regiment.jobs.current_form import current_form
+from regiment.jobs.data import LiteralInput
 from regiment.jobs.loader import load_job
 from regiment.jobs.plain import from_plain, to_plain
-from regiment.jobs.spec import ArgvCommand, JobSpec, LiteralInput, PyTorch
+from regiment.jobs.spec import ArgvCommand, JobSpec, PyTorch
 from tests.jobs.specs import FOLDER, specs
 
 

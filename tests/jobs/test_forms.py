@@ -7,34 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from regiment.jobs.data import DataInput, DataMode, Input, LiteralInput, Output
 from regiment.jobs.errors import JobFileError
 from regiment.jobs.loader import LoadedJob, load_job
-from regiment.jobs.spec import (
+from regiment.jobs.spec import Distribution, Environment, Mpi, PyTorch, Ray, ShellCommand, TensorFlow
+from regiment.jobs.sweep import (
     Bandit,
     Choice,
     Conditional,
-    DataInput,
-    DataMode,
-    Distribution,
-    Environment,
     Goal,
-    Input,
-    LiteralInput,
-    Mpi,
     Normal,
     Objective,
-    Output,
     Parameter,
-    PyTorch,
     RandInt,
-    Ray,
     Sampling,
     SamplingKind,
     SamplingRule,
-    ShellCommand,
     Sweep,
     SweepLimits,
-    TensorFlow,
     TruncationSelection,
     Uniform,
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from regiment import jobs
+import regiment.jobs as jobs
 
 from .conftest import Lab
 

@@ -1,0 +1,231 @@
+"""Makes the plan: what every node and every process of a job does, from the job and where its nodes are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from regiment.jobs.errors import UserError
+from regiment.jobs.placement import Node, Placement
+from regiment.jobs.spec import (
+    ArgvCommand,
+    Command,
+    Distribution,
+    JobSpec,
+    Mpi,
+    Plain,
+    PyTorch,
+    ShellCommand,
+    StartMethod,
+    TensorFlow,
+)
+from regiment.jobs.workspace import driver_log_name, node_log_prefix
+
+from . import environment
+from .binding import process_cpus
+from .data import data_plan, data_values, replaced, shown_plan, with_values
+from .mpirun import Mpirun, launcher_environ, mpirun_argv
+from .plan import SHELL, LauncherKind, LauncherPlan, NodePlan, Plan, ProcessPlan
+from .shares import shares
+from .tasks import NodeTasks, Task, counts_for_end, node_tasks, placed_tasks
+from .tensorflow import cluster, tf_config
+from .torchrun import elastic_argv, elastic_environ, elastic_restarts, own_restarts, torchrun_argv
+
+MPI_LOG = "70_mpi_log.txt"
+"""The log of mpirun's own output; the name is Azure ML's."""
+
+
+def make_plan(spec: JobSpec, placement: Placement, run_id: str, attempt: int, mpirun: Mpirun | None = None) -> Plan:
+    """Compute what every node and every process of a job does; ranks are node-major.
+
+    `mpirun` is the one found on node 0, for jobs of type mpi. Raises UserError where the job's counts don't fit.
+    """
+    rule = _RULES[type(spec.distribution)]
+    job = _Job(spec, placement, placed_tasks(spec, placement), mpirun)
+    run = environment.run_variables(run_id, spec.experiment_name, attempt, rule.framework)
+    nodes = []
+    first_rank = 0
+    for node in placement.nodes:
+        data = data_plan(spec, node.data)
+        values = data_values(spec, data)
+        own = {name: replaced(value, values) for name, value in spec.environment_variables.items()}
+        nodes.append(
+            NodePlan(
+                node=node,
+                environ={**own, **run, **environment.node_variables(node, placement)},
+                defaults=environment.default_variables(node),
+                path_first=node.python.rpartition("/")[0],
+                processes=tuple(_processes(job, node, with_values(spec.command, values), first_rank, rule)),
+                data=data,
+                launcher=rule.launcher(job, node),
+            )
+        )
+        first_rank += node.slots
+    return Plan(run_id, attempt, spec.distribution.type, tuple(nodes), tuple(_notes(placement)))
+
+
+def node_slots(spec: JobSpec) -> tuple[int, ...]:
+    """Give how many processes each node of a job runs."""
+    return tuple(len(tasks) for tasks in node_tasks(spec))
+
+
+def wants_ports(spec: JobSpec) -> bool:
+    """Say whether each process of a job needs a port of its own that all others know."""
+    return isinstance(spec.distribution, TensorFlow)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the rules look at."""
+
+    spec: JobSpec
+    placement: Placement
+    tasks: NodeTasks
+    mpirun: Mpirun | None
+
+
+def _processes(job: _Job, node: Node, command: Command, first_rank: int, rule: _Rule) -> Iterator[ProcessPlan]:
+    world_size = job.placement.world_size
+    prefix = node_log_prefix(node.node_id, len(job.placement.nodes))
+    cpus = process_cpus(job.spec.options.bind, node)
+    for local_rank, task in enumerate(job.tasks[node.index]):
+        rank = first_rank + local_rank
+        yield ProcessPlan(
+            name=environment.process_name(task, world_size),
+            rank=rank,
+            local_rank=local_rank,
+            node_rank=node.index,
+            argv=(*_prefix(job.spec, rank, local_rank, node.index), *command_argv(command)),
+            environ={**_contract(job, task, rank, local_rank), **rule.environ(job, node, task)},
+            log=f"{prefix}{driver_log_name(rank, world_size)}",
+            task=task,
+            cpus=cpus[local_rank],
+            ends_run=rule.ends_run(job.spec, task),
+        )
+
+
+def _contract(job: _Job, task: Task, rank: int, local_rank: int) -> Mapping[str, str]:
+    own = environment.process_variables(task, rank, local_rank, job.placement.world_size)
+    if job.spec.options.min_nodes is None:
+        return own
+    elastic = environment.elastic_variables("{rank}", "{node rank}", "{node count}")
+    places = {"RANK": "{rank}", "WORLD_SIZE": "{world size}", "GROUP_RANK": "{node rank}"}
+    return {**own, **places, **elastic, "MASTER_ADDR": "{address}", "MASTER_PORT": "{port}"}
+
+
+def _prefix(spec: JobSpec, rank: int, local_rank: int, node_rank: int) -> Iterator[str]:
+    ranks = spec.options.prefix_ranks
+    if ranks is not None and rank not in ranks:
+        return
+    values = {"{rank}": rank, "{local_rank}": local_rank, "{node_rank}": node_rank}
+    for word in spec.options.prefix:
+        for name, value in values.items():
+            word = word.replace(name, str(value))
+        yield word
+
+
+def command_argv(command: Command) -> tuple[str, ...]:
+    """Give the argv that runs the user's command: his own, or the node's shell over his one line."""
+    match command:
+        case ShellCommand(text):
+            return (SHELL, "-c", text)
+        case ArgvCommand(argv):
+            return argv
+
+
+def _notes(placement: Placement) -> Iterator[str]:
+    for node in placement.nodes:
+        if node.gpus and len(node.gpus) < node.slots:
+            yield (
+                f"{node.node_id} has {len(node.gpus)} GPUs for {node.slots} processes: a program that takes GPU number "
+                f"LOCAL_RANK fails there with 'invalid device ordinal' from local rank {len(node.gpus)} on"
+            )
+
+
+# --- what the kinds of distribution have of their own -----------------------------------------------
+
+
+def _pytorch_launcher(job: _Job, node: Node) -> LauncherPlan | None:
+    spec = job.spec
+    # Without a process count the user's command is the launcher (often his own torchrun), once a node.
+    per_process = isinstance(spec.distribution, PyTorch) and spec.distribution.process_count_per_instance is not None
+    if not per_process or spec.options.start_method is not StartMethod.TORCHRUN:
+        return None
+    extra = spec.options.torchrun_args
+    if spec.options.min_nodes is None:
+        argv = torchrun_argv(node, job.placement, extra)
+        return LauncherPlan(LauncherKind.TORCHRUN, argv, own_restarts=own_restarts(extra))
+    return LauncherPlan(
+        LauncherKind.TORCHRUN,
+        elastic_argv(node, job.placement, spec.options.min_nodes, extra),
+        environ=elastic_environ(),
+        own_restarts=elastic_restarts(extra),
+        is_elastic=True,
+    )
+
+
+def _mpi_launcher(job: _Job, node: Node) -> LauncherPlan:
+    if job.mpirun is None:
+        raise UserError("a job of type mpi needs mpirun, and none was found; pip install 'regiment[mpi]' brings one")
+    environ = launcher_environ(job.mpirun)
+    if node.index:
+        return LauncherPlan(LauncherKind.MPIRUN, environ=environ)
+    argv = mpirun_argv(job.mpirun, job.placement.nodes, job.spec.options.mpirun_args)
+    return LauncherPlan(LauncherKind.MPIRUN, argv, environ, MPI_LOG)
+
+
+def _no_launcher(job: _Job, node: Node) -> None:
+    return None
+
+
+def _no_environ(job: _Job, node: Node, task: Task) -> Mapping[str, str]:
+    return {}
+
+
+def _tensorflow_environ(job: _Job, node: Node, task: Task) -> Mapping[str, str]:
+    environ = {"TF_CONFIG": tf_config(cluster(job.placement, job.tasks), task)}
+    if node.gpus is not None:
+        # TensorFlow takes every GPU it sees, whole. A parameter server needs none.
+        users = [other for other in job.tasks[node.index] if other.type != "ps"]
+        own = shares(node.gpus, len(users))[users.index(task)] if task in users else ()
+        environ["CUDA_VISIBLE_DEVICES"] = ",".join(own) or "-1"
+    return environ
+
+
+def _every_task(spec: JobSpec, task: Task) -> bool:
+    return True
+
+
+def _tensorflow_ends_run(spec: JobSpec, task: Task) -> bool:
+    assert isinstance(spec.distribution, TensorFlow)
+    return counts_for_end(task, spec.distribution, spec.options.stop_when)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How one kind of distribution is planned."""
+
+    framework: str
+    """What AZUREML_FRAMEWORK says."""
+    launcher: Callable[[_Job, Node], LauncherPlan | None] = _no_launcher
+    environ: Callable[[_Job, Node, Task], Mapping[str, str]] = _no_environ
+    """What a process gets besides the contract."""
+    ends_run: Callable[[JobSpec, Task], bool] = _every_task
+
+
+_RULES: Mapping[type[Distribution], _Rule] = {
+    PyTorch: _Rule("PyTorch", _pytorch_launcher),
+    TensorFlow: _Rule("TensorFlow", environ=_tensorflow_environ, ends_run=_tensorflow_ends_run),
+    Mpi: _Rule("Python", _mpi_launcher),
+    Plain: _Rule("Python"),
+}
+
+
+def masked_plan(plan: Plan) -> Plan:
+    """Give the plan with the values of secrets hidden, for people and for `plan.json`."""
+    return replace(
+        plan,
+        nodes=tuple(
+            replace(node, environ=environment.masked(node.environ), data=shown_plan(node.data)) for node in plan.nodes
+        ),
+    )

@@ -1,0 +1,109 @@
+"""The job file's `regiment:` key: what Azure's schema lacks, and which of it goes with which distribution."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .checks import check_count, check_grace, torchrun_complaint
+from .errors import UserError
+from .fields import checked, number, one_of, text, whole_number, word, yes_or_no
+from .reading import Key, Reader, Reading, Table, Value
+from .shapes import list_of, section, then
+from .spec import Binding, Distribution, Mpi, Options, PyTorch, StartMethod, StopWhen, TensorFlow
+from .tree import ItemList
+
+_NODES = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
+
+
+def check_elastic_nodes(written: str) -> tuple[int, int]:
+    """Read `MIN:MAX`, the fewest and the most nodes of an elastic job."""
+    found = _NODES.fullmatch(written)
+    if not found:
+        raise UserError(f"expected MIN:MAX, such as 1:4, found '{written[:60]}'")
+    fewest, most = (check_count(int(part)) for part in found.groups())
+    if fewest > most:
+        raise UserError(f"expected MIN:MAX with the smaller number first, found {written}")
+    return fewest, most
+
+
+def _check_rank(rank: int) -> int:
+    if rank < 0:
+        raise UserError(f"expected a rank, 0 or more, found {rank}")
+    return rank
+
+
+def check_prefix(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Check what is to stand before each process's command."""
+    if not words or not words[0].strip():
+        raise UserError("expected a program and its arguments, such as [strace, -f]")
+    return words
+
+
+def _check_torchrun_args(arguments: tuple[str | None, ...], value: Value, reading: Reading) -> tuple[str, ...]:
+    assert isinstance(value.tree, ItemList)
+    items = [value.item(index, tree) for index, tree in enumerate(value.tree.items)]
+    known = tuple(argument if argument is not None else "-" for argument in arguments)
+    for index, argument in enumerate(arguments):
+        complaint = torchrun_complaint(known, index) if argument is not None else None
+        if complaint:
+            reading.fault(items[index], complaint)
+    return known
+
+
+_WORDS = list_of(word)
+_RANK = checked(whole_number, _check_rank, minimum=0)
+_TABLE: Table = {
+    "start_method": Key(one_of(StartMethod), "how the processes of a PyTorch job start (default: torchrun)"),
+    "torchrun_args": Key(then(_WORDS, _check_torchrun_args), "more flags for torchrun"),
+    "nodes": Key(checked(word, check_elastic_nodes), "MIN:MAX nodes of an elastic PyTorch job; it goes on with MIN"),
+    "chief": Key(yes_or_no, "a TensorFlow job has a chief besides its workers (default: false)"),
+    "evaluator": Key(yes_or_no, "a TensorFlow job has an evaluator besides its workers (default: false)"),
+    "stop_when": Key(one_of(StopWhen), "which tasks of a TensorFlow job have to complete (default: chief, or workers)"),
+    "mpirun": Key(text, "the mpirun to use, as a path or a name in PATH (default: the first found)"),
+    "mpirun_args": Key(_WORDS, "more flags for mpirun"),
+    "prefix": Key(checked(_WORDS, check_prefix), "what starts each process, such as [strace, -f]"),
+    "prefix_ranks": Key(
+        list_of(checked(whole_number, _check_rank, minimum=0)), "the ranks prefix is for (default: all)"
+    ),
+    "bind": Key(one_of(Binding), "the processors each process is bound to (default: none)"),
+    "grace": Key(checked(number, check_grace, minimum=0), "seconds between SIGTERM and SIGKILL (default: 30)"),
+}
+options: Reader = section(_TABLE)
+_OF_DISTRIBUTION = ("chief", "evaluator")
+"""Keys that the spec has among the tasks of a TensorFlow job."""
+
+
+def make_options(found: Mapping[str, Any]) -> Options:
+    """Make the options from the values that were read."""
+    values = {key: value for key, value in found.items() if key not in ("nodes", *_OF_DISTRIBUTION)}
+    if found.get("nodes"):
+        values["min_nodes"] = found["nodes"][0]
+    return Options(**values)
+
+
+def complaints(kind: Distribution, own: Options) -> Iterator[tuple[str, str]]:
+    """Say which options do not go with the distribution: the key, and a sentence about it."""
+    usual = Options()
+    if own.min_nodes is not None and not _is_torchruns(kind, own):
+        yield "nodes", "elastic nodes are torchrun's: they need type pytorch, a process count and start_method torchrun"
+    if not isinstance(kind, TensorFlow) and own.stop_when is not None:
+        yield "stop_when", f"expected only with type tensorflow; this job has {_named(kind)}"
+    if not isinstance(kind, Mpi):
+        for key in ("mpirun", "mpirun_args"):
+            if getattr(own, key) != getattr(usual, key):
+                yield key, f"expected only with type mpi; this job has {_named(kind)}"
+    if own.prefix_ranks is not None and not own.prefix:
+        yield "prefix_ranks", "expected only together with prefix"
+    if own.prefix and own.min_nodes is not None and own.prefix_ranks is not None:
+        yield "prefix_ranks", "the ranks of an elastic job change; leave prefix_ranks out, and prefix is for all"
+
+
+def _is_torchruns(kind: Distribution, own: Options) -> bool:
+    per_process = isinstance(kind, PyTorch) and kind.process_count_per_instance is not None
+    return per_process and own.start_method is StartMethod.TORCHRUN
+
+
+def _named(kind: Distribution) -> str:
+    return "no distribution" if kind.type == "none" else f"type {kind.type}"

@@ -1,0 +1,54 @@
+"""Finds the mpirun that a job starts through, and asks it what it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from regiment.distribution.mpirun import Mpirun, recognised
+from regiment.jobs.errors import UserError
+from regiment.jobs.spec import JobSpec, Mpi
+
+_NAMES = ("mpirun", "mpiexec", "mpiexec.hydra")
+_ANSWER_LIMIT = 20.0
+"""Seconds an mpirun may take to say its version; one that needs more is stuck."""
+
+
+def find_mpirun(spec: JobSpec) -> Mpirun | None:
+    """Find the mpirun of a job of type mpi: the one it names, else the first in the job's PATH."""
+    if not isinstance(spec.distribution, Mpi):
+        return None
+    path = _path(spec.options.mpirun)
+    environ = {**os.environ, "LC_ALL": "C"}
+    try:
+        answer = subprocess.run(
+            [path, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ANSWER_LIMIT,
+            env=environ,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"{path} cannot be asked for its version: {error}; name another with --mpirun") from None
+    return recognised(path, answer.stdout + answer.stderr)
+
+
+def _path(wanted: str | None) -> str:
+    # As in the job: the folder of its Python comes first, where a wheel has put its programs.
+    search = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+    for name in (wanted,) if wanted else _NAMES:
+        found = shutil.which(name, path=search)
+        if found:
+            return str(Path(found).absolute())
+    if wanted:
+        raise UserError(f"mpirun {wanted!r} is neither a program's path nor one in PATH; correct it, or leave it out")
+    raise UserError(
+        "distribution type mpi starts through mpirun, and there is none in PATH; "
+        f"pip install 'regiment[mpi]' for {sys.executable} brings one, or name one with --mpirun"
+    )

@@ -1,0 +1,50 @@
+"""Which of the planned processes a launcher has just started, and what that one gets besides what the launcher set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from regiment.distribution.environment import TORCHRUN_SETS, elastic_variables
+from regiment.distribution.mpirun import RANK_NAMES
+from regiment.distribution.plan import LauncherKind, LauncherPlan, ProcessPlan
+
+from .programs import Programs
+
+if TYPE_CHECKING:
+    from .ranks import Rank
+
+Given = Mapping[str, Any]
+"""What its launcher set for a process, by name."""
+
+
+def launched_rank(launcher: LauncherPlan, given: Given, ranks: Mapping[int, Rank]) -> Rank | None:
+    """Find the process that a launcher means; None where it is none of this node's."""
+    match launcher.kind:
+        case LauncherKind.TORCHRUN:
+            # An elastic torchrun's ranks are not the planned ones, but the places on a node are.
+            local_rank = _number(given.get("LOCAL_RANK"))
+            return next((rank for rank in ranks.values() if rank.plan.local_rank == local_rank), None)
+        case LauncherKind.MPIRUN:
+            found = next((given[name] for name in RANK_NAMES if name in given), None)
+            return ranks.get(_number(found))
+
+
+def launched_variables(
+    launcher: LauncherPlan, given: Given, programs: Programs, process: ProcessPlan
+) -> dict[str, str]:
+    """Give the variables that go over those the launcher has set."""
+    match launcher.kind:
+        case LauncherKind.MPIRUN:
+            # What a flavour of MPI passes on from node 0 differs; what is right here does not.
+            return {**programs.plan.environ, **programs.own, **process.environ}
+        case LauncherKind.TORCHRUN:
+            environ = {name: value for name, value in process.environ.items() if name not in TORCHRUN_SETS}
+            if launcher.is_elastic:
+                rank, node, count = (str(given.get(name)) for name in ("RANK", "GROUP_RANK", "GROUP_WORLD_SIZE"))
+                environ |= elastic_variables(rank, node, count)
+            return environ
+
+
+def _number(text: object) -> int:
+    return int(text) if isinstance(text, str) and text.isdigit() else -1
