@@ -225,6 +225,7 @@ _COMMANDS: dict[str, tuple[str, str, Add]] = {
     "logs": ("read:logs", "print a run's logs", _logs_flags),
     "wait": ("read:wait", "wait for a run and end with its exit status", _wait_flags),
     "cancel": ("read:cancel", "stop a run", _cancel_flags),
+    "rejoin": ("read:rejoin", "start the lost nodes of an elastic run again", _run_argument),
     "data": ("", "name data, and look up what has a name", _data_flags),
     "compute": ("", "name compute targets, and look them up", _compute_flags),
 }

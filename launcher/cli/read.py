@@ -1,14 +1,16 @@
-"""`regiment list`, `show`, `logs`, `wait` and `cancel`: reading runs, and asking one to end."""
+"""`regiment list`, `show`, `logs`, `wait`, `cancel` and `rejoin`: reading runs, and asking them for something."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
 import select
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from regiment.jobs.errors import ExitStatus, NodeError, RegimentError, UserError
 from regiment.jobs.files import replace_json
@@ -114,7 +116,36 @@ def cancel(options: argparse.Namespace) -> int:
     if record.status.is_terminal:
         say(f"regiment: run {record.run_id} has ended already: {record.status.value}")
         return 0
-    request = {"request": "cancel", "reason": "cancelled by 'regiment cancel'", "force": options.force}
+    _ask(folder, record, {"request": "cancel", "reason": "cancelled by 'regiment cancel'", "force": options.force})
+    say(f"regiment: asked run {record.run_id} to end; 'regiment wait {record.run_id}' waits for that")
+    return 0
+
+
+def rejoin(options: argparse.Namespace) -> int:
+    """Ask an elastic run to start its lost nodes again."""
+    folder, record = _run(options)
+    if record.status.is_terminal:
+        raise UserError(f"run {record.run_id} has ended: {record.status.value}; 'regiment run' starts a new one")
+    if not _is_elastic(folder):
+        raise UserError(
+            f"run {record.run_id} is not elastic and needs all its nodes; only --nodes MIN:MAX can lose some"
+        )
+    lost = [node.node_id for node in record.nodes if node.state == "lost"]
+    if not lost:
+        say(f"regiment: all nodes of run {record.run_id} are there")
+        return 0
+    _ask(folder, record, {"request": "rejoin"})
+    say(f"regiment: asked run {record.run_id} to start {', '.join(lost)} again")
+    return 0
+
+
+def _is_elastic(folder: RunFolder) -> bool:
+    plan = json.loads(folder.plan.read_text("utf-8"))
+    return any(node["launcher"] is not None and node["launcher"]["isElastic"] for node in plan["nodes"])
+
+
+def _ask(folder: RunFolder, record: RunRecord, request: dict[str, Any]) -> None:
+    """Leave a request for a run's coordinator, and tell it that there is one."""
     folder.requests.mkdir(exist_ok=True)
     replace_json(folder.requests / f"{time.time_ns()}-{secrets.token_hex(4)}.json", request)
     connection = connect(record)
@@ -122,8 +153,6 @@ def cancel(options: argparse.Namespace) -> int:
         # A coordinator that does not listen yet looks into the folder when it starts.
         with connection:
             connection.sendall(encode(messages.pack(messages.LookAtRequests())))
-    say(f"regiment: asked run {record.run_id} to end; 'regiment wait {record.run_id}' waits for that")
-    return 0
 
 
 def logs(options: argparse.Namespace) -> int:

@@ -148,6 +148,7 @@ class Coordinator:
                 code=str(self._folder.code) if spec.code else None,
                 log_prefix=node_log_prefix(node_id, spec.instance_count),
                 plan=node if spec.inputs or spec.outputs else None,
+                is_again=self._nodes.is_again(action.node),
             ),
         )
 
@@ -180,6 +181,9 @@ class Coordinator:
 
     def fence_node(self, action: actions.FenceNode) -> None:
         """Make sure that a lost node runs nothing of ours."""
+        if self._state.phase is Phase.RUNNING:
+            text = f"the run goes on without node-{action.node}; 'regiment rejoin {self._order.run_id}' brings it back"
+            self._recorder.note("warning", text)
         left = self._nodes.fence(action.node)
         if left:
             self._recorder.note("warning", f"node-{action.node}: processes {left} cannot be killed")

@@ -92,6 +92,10 @@ class Nodes:
         self._hellos.pop(index, None)
         self._machines[index] = self._start(index)
 
+    def is_again(self, index: int) -> bool:
+        """Say whether a node was there before and was lost."""
+        return self._lives[index] > 0
+
     def reserve_ports(self) -> None:
         """Have the nodes hold the ports the processes need: one on node 0 to meet at, and one each where wanted."""
         self._ports = {}

@@ -71,13 +71,15 @@ class Inputs:
     def make(self) -> None:
         """Bring every input to its place and make every output's folder; raises OSError."""
         for output in self._plan.outputs:
-            os.makedirs(output.folder)
+            os.makedirs(output.folder, exist_ok=True)
         for item in self._plan.inputs:
             if item.mode is DataMode.DIRECT:
                 self._log(f"input {item.name!r}: the job gets {shown(item.source)} as it is")
                 continue
             source = item.source if scheme(item.source) is None else self._fetched(item)
             self._check_kind(item, source)
+            # An earlier life of this node may have been lost in the middle of bringing it.
+            scratch.remove(os.path.dirname(item.path) if item.is_file else item.path)
             self._place(item, os.path.realpath(source))
 
     def remove(self) -> None:

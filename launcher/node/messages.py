@@ -45,6 +45,8 @@ class Prepare:
     """The node's subfolder of `logs`, with a slash at its end."""
     plan: NodePlan | None = None
     """What is planned for the node so far, where it has inputs or outputs."""
+    is_again: bool = False
+    """Whether the node was there before and was lost: what it left in its folders is used again."""
     type: Literal["prepare"] = "prepare"
 
 

@@ -85,6 +85,8 @@ class Workplace:
         self._log.open(Path(order.logs, order.log_prefix))
         if order.code is None:
             text = f"processes run in {order.working_folder} as it stands; there is no snapshot"
+        elif order.is_again and os.path.isdir(order.working_folder):
+            text = f"processes run in {order.working_folder} again, as they left it when the node was lost"
         else:
             count = folders.copy_code(Path(order.code), Path(order.working_folder))
             text = f"copied {count} files of the snapshot to {order.working_folder}"

@@ -13,8 +13,10 @@ from regiment.distribution.actions import (
     CollectNode,
     EndRun,
     FenceNode,
+    LaunchNode,
     PrepareNode,
     ReleaseNode,
+    StartNodeProcesses,
     StartProcesses,
     StopNode,
 )
@@ -31,6 +33,7 @@ from regiment.distribution.events import (
     NodeUp,
     ProcessExited,
     ProcessStarted,
+    RejoinRequested,
     StopRequested,
     TimePassed,
 )
@@ -315,3 +318,55 @@ def test_a_state_can_be_compared_and_copied_because_it_is_frozen() -> None:
     with pytest.raises(AttributeError):
         state.phase = Phase.ENDED  # type: ignore[misc]
     assert replace(state) == state
+
+
+# --- elastic runs -----------------------------------------------------------------------------------
+
+ELASTIC = Policy(min_nodes=1, launcher_restarts=3)
+
+
+def test_an_elastic_run_goes_on_without_a_lost_node_and_completes_on_the_others() -> None:
+    history = [*UP, *STARTED, NodeLost(1, "was lost"), ProcessExited(0, 0, None, False, 9.0)]
+    state, done = play([*history, ProcessExited(1, 0, None, False, 9.0), NodeCollected(0), NodeGone(0)], ELASTIC)
+    assert done[-4:] == [(9, FenceNode(1)), (11, CollectNode(0)), (12, ReleaseNode(0)), (13, EndRun())]
+    assert (state.status, state.cause) == (RunStatus.COMPLETED, None)
+    assert [process.status.value for process in state.processes] == ["Completed", "Completed", "Lost", "Lost"]
+
+
+def test_a_lost_node_that_is_wanted_back_is_launched_prepared_and_started_alone() -> None:
+    history: list[Event] = [*UP, *STARTED, NodeLost(1, "was lost"), RejoinRequested(), NodeUp(1), NodePrepared(1)]
+    state, done = play([*history, ProcessStarted(2, 7), ProcessStarted(3, 8), *COMPLETED], ELASTIC)
+    assert done[2:7] == [
+        (4, StartProcesses()),
+        (9, FenceNode(1)),
+        (10, LaunchNode(1)),
+        (11, PrepareNode(1)),
+        (12, StartNodeProcesses(1)),
+    ]
+    assert done[-2:] == [(18, CollectNode(0)), (18, CollectNode(1))]
+    assert state.is_complete
+
+
+def test_a_run_that_completes_while_a_node_is_joining_does_not_wait_for_it() -> None:
+    history: list[Event] = [*UP, *STARTED, NodeLost(1, "was lost"), RejoinRequested()]
+    state, done = play([*history, *COMPLETED[:2]], ELASTIC)
+    assert done[-2:] == [(12, FenceNode(1)), (12, StopNode(0, 30.0))]
+    assert state.cause is None and state.is_complete
+
+
+def test_an_elastic_run_fails_without_node_0_and_without_its_fewest_nodes() -> None:
+    state, _ = play([*UP, *STARTED, NodeLost(0, "was lost")], ELASTIC)
+    assert state.cause is not None and state.cause.message == "node-0 was lost"
+    state, _ = play([*UP, *STARTED, NodeLost(1, "was lost")], Policy(min_nodes=2))
+    assert state.cause is not None and state.cause.message == "node-1 was lost"
+
+
+def test_an_elastic_run_starts_with_the_nodes_that_come_up() -> None:
+    state, done = play([NodeUp(0), NodeLost(1, "did not come up in time"), NodePrepared(0)], ELASTIC)
+    assert done == [(2, FenceNode(1)), (2, PrepareNode(0)), (3, StartProcesses())]
+    assert state.phase is Phase.RUNNING
+
+
+def test_only_an_elastic_run_has_nodes_rejoin() -> None:
+    _, done = play([*UP, *STARTED, RejoinRequested()])
+    assert not any(isinstance(action, LaunchNode) for _, action in done)
