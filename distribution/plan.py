@@ -19,6 +19,9 @@ WRAPPER = "{wrapper}"
 REMOTE_SHELL = "{remote_shell}"
 """Stands in a planned argv for the program by which a launcher reaches the run's other nodes."""
 
+TEMPORARY = "{temporary}"
+"""Stands in a launcher's argv and environment for a folder of its own on its node, which is removed with the run."""
+
 
 class LauncherKind(Enum):
     """What starts a node's processes where its agent does not."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from regiment.jobs.placement import Node, Placement
 
-from .plan import WRAPPER
+from .plan import TEMPORARY, WRAPPER
 
 _TORCHRUN = "import sys; sys.argv[0] = sys.path.pop(0) or 'torchrun'; from torch.distributed.run import main; main()"
 """As `python -m torch.distributed.run`, but for the current folder in `sys.path`: a `queue.py` of the user's must
@@ -30,6 +30,8 @@ def torchrun_argv(node: Node, placement: Placement, extra: tuple[str, ...]) -> t
         f"--nproc-per-node={node.slots}",
         f"--master-addr={placement.master_address}",
         f"--master-port={placement.master_port}",
+        # It makes a folder for logs in any case, by default one in /tmp that stays there.
+        f"--log-dir={TEMPORARY}",
         *extra,
         "--no-python",
         WRAPPER,
@@ -52,6 +54,7 @@ def elastic_argv(node: Node, placement: Placement, min_nodes: int, extra: tuple[
         # By itself it takes every node for the store's host whose name or address is the endpoint's, emulated ones too.
         f"--rdzv-conf=is_host={is_host},{_RENDEZVOUS_TIMES}",
         f"--local-addr={node.address}",
+        f"--log-dir={TEMPORARY}",
         *restarts,
         *extra,
         "--no-python",

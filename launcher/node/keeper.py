@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from . import processes
+from . import processes, scratch
 
 _KILL_LIMIT = 10.0
 """Seconds after which processes that cannot be killed (stuck in the kernel) are left, and named."""
@@ -78,9 +78,11 @@ def _wait_for(agent: int) -> None:
 
 
 def _tidy(socket_path: str) -> None:
-    """Take away the node's socket, and the run's socket folder if we are its last user."""
+    """Take away the node's socket and what lies beside it, and the run's socket folder if we are its last user."""
     folder = os.path.dirname(socket_path)
     _try(os.unlink, socket_path)
+    _try(os.unlink, f"{socket_path}.rsh")
+    scratch.remove(f"{socket_path}.tmp")
     coordinators = f"{folder}/coordinator.sock"
     with socket.socket(socket.AF_UNIX) as probe:
         try:

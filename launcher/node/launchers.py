@@ -68,7 +68,7 @@ class Launchers:
         _write_remote_shell(programs)
         output = self._pump.open(STREAM, logs / plan.log if plan.log else self._log.path(Kind.EXECUTION))
         try:
-            self._launcher = spawn(argv, programs.environ(plan.environ), output)
+            self._launcher = spawn(argv, programs.launcher_environ(plan.environ), output)
         except CannotStart as error:
             os.write(output, f"{error}\n".encode())
             self._tell(messages.LauncherEnded(error.exit_code, None))
@@ -82,7 +82,7 @@ class Launchers:
         output = self._pump.open(STREAM, self._log.path(Kind.EXECUTION))
         try:
             # As sshd would do it: the user's own shell may be any, and mpirun writes for the Bourne shell.
-            pid = spawn(["/bin/sh", "-c", f"cd / && {order.line}"], programs.environ(plan.environ), output)
+            pid = spawn(["/bin/sh", "-c", f"cd / && {order.line}"], programs.launcher_environ(plan.environ), output)
             self._daemons[pid] = _Daemon(order.origin, order.call)
         except CannotStart as error:
             os.write(output, f"{error}\n".encode())

@@ -90,6 +90,7 @@ def test_torchrun_gets_its_rendezvous_from_the_same_plan() -> None:
         "--nproc-per-node=2",
         "--master-addr=10.0.0.0",
         "--master-port=4711",
+        "--log-dir={temporary}",
         "--log-dir=x",
         "--max-restarts",
         "3",
@@ -161,3 +162,15 @@ def test_ranks_are_contiguous_and_node_major_on_nodes_of_any_sizes(slots: list[i
     for n in plan.nodes:
         assert [p.local_rank for p in n.processes] == list(range(n.node.slots))
     assert len({p.log for p in plan.processes}) == sum(slots)
+
+
+def test_an_elastic_torchrun_meets_on_node_0_and_restarts_its_ranks() -> None:
+    spec = replace(SPEC, options=Options(min_nodes=1))
+    nodes = make_plan(spec, placement(2, 2), "run_1", 0).nodes
+    launchers = [node.launcher for node in nodes if node.launcher is not None]
+    assert [flag for flag in launchers[0].argv if flag.startswith("--rdzv-conf=is_host=1,")]
+    assert [flag for flag in launchers[1].argv if flag.startswith("--rdzv-conf=is_host=0,")]
+    for launcher in launchers:
+        wanted = {"--nnodes=1:2", "--rdzv-backend=c10d", "--rdzv-endpoint=10.0.0.0:4711", "--max-restarts=3"}
+        assert wanted <= set(launcher.argv) and launcher.is_elastic and launcher.own_restarts == 3
+    assert nodes[1].processes[1].environ["RANK"] == "{rank}"
