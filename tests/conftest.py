@@ -9,10 +9,15 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import regiment
 
 IN_CI = os.environ.get("CI") == "true"
+# A busy machine is not a fault.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
 SOURCE = Path(__file__).parents[1] / "src" / "regiment"
 
 

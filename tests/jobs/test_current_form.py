@@ -29,7 +29,7 @@ def load(text: str, folder: Path) -> JobSpec:
     return replace(spec, working_folder=str(FOLDER)) if spec.working_folder else spec
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(spec=specs)
 def test_a_job_in_the_current_form_loads_to_itself(spec: JobSpec, folder: Path) -> None:
     written = current_form(spec)

@@ -53,7 +53,7 @@ PLACES = [
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(("command", "before", "after"), PLACES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(value=values | hostile)
 @example(value='it\'s "quoted" $(touch /tmp/x) `id` $HOME \\ a\\\nb !! * ~')
 @example(value="")

@@ -118,7 +118,7 @@ def test_a_name_is_looked_for_in_three_folders(tmp_path: Path) -> None:
         find_runconfig("b.runconfig", tmp_path)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text("ab '\"\\$`();&|#*~\n{}", max_size=10))
 def test_arguments_come_whole_with_their_variables_filled_in(text: str) -> None:
     word = f"{text}-$RANK-${{RANK}}-"

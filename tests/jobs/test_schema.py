@@ -29,7 +29,7 @@ def test_the_schema_is_one() -> None:
     Draft7Validator.check_schema(schema())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(specs)
 def test_it_takes_every_job_in_the_current_form(spec: JobSpec) -> None:
     assert [error.message for error in VALIDATOR.iter_errors(current_form(spec))] == []

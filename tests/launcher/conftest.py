@@ -20,6 +20,12 @@ import pytest
 
 _MARK = "THE_TEST_THAT_STARTED_IT"
 
+GUARD = 120.0
+"""Seconds after which what is waited for never comes, however busy the machine is. It proves nothing else: where a
+test shows that something does not wait for a grace, it gives one that is longer (`ENDLESS`)."""
+ENDLESS = "3600"
+"""A grace or a sleep in seconds that outlasts every test."""
+
 
 @dataclass
 class Lab:
@@ -46,7 +52,7 @@ class Lab:
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         process = self.start(*arguments, **environ)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=GUARD)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
@@ -102,7 +108,7 @@ class Lab:
                 continue
         return found
 
-    def wait_until(self, condition: Callable[[], Any], seconds: float = 20.0) -> float:
+    def wait_until(self, condition: Callable[[], Any], seconds: float = GUARD) -> float:
         """Wait for something to come true; gives how long it took, fails the test if it does not."""
         start = time.monotonic()
         while not condition():
@@ -110,10 +116,16 @@ class Lab:
             time.sleep(0.01)
         return time.monotonic() - start
 
+    def everybody(self, processes: int) -> str:
+        """Give a line of shell that waits until that many processes have come to it, on whatever node."""
+        here = [f"'{self.folder}/came-{rank}'" for rank in range(processes)]
+        there = " && ".join(f"[ -e {path} ]" for path in here)
+        return f"touch '{self.folder}'/came-$RANK; until {there}; do sleep 0.05; done"
+
     def wait_until_running(self, run_id: str, processes: int) -> None:
         """Wait until that many processes of a run have been started."""
         events = self.run_folder(run_id) / "events.jsonl"
-        self.wait_until(lambda: events.exists() and len(self.events(run_id, "process_started")) == processes, 60)
+        self.wait_until(lambda: events.exists() and len(self.events(run_id, "process_started")) == processes)
 
 
 def _is_zombie(pid: int) -> bool:
@@ -128,7 +140,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     try:
         yield lab
         # Runs that a test left alive on purpose are its own to end; what dies of a test's kill needs a moment.
-        lab.wait_until(lambda: not lab.processes(), 10)
+        lab.wait_until(lambda: not lab.processes())
         assert list(sockets.iterdir()) == [], "a socket folder was left behind"
     finally:
         for pid in lab.processes():

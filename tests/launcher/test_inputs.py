@@ -16,14 +16,14 @@ import yaml
 from regiment.launcher.bundle import packed_agent
 from regiment.launcher.node.fetch import ORDER
 
-from .conftest import Lab
+from .conftest import GUARD, Lab
 from .webserver import Answer, serving
 
 
 @pytest.fixture(autouse=True)
 def nothing_left(lab: Lab) -> Iterator[None]:
     yield
-    lab.wait_until(lambda: not lab.processes(), 10)
+    lab.wait_until(lambda: not lab.processes())
     assert str(lab.folder) not in Path("/proc/self/mountinfo").read_text("utf-8")
     assert not (lab.folder / ".regiment" / "scratch").exists()
 
@@ -92,7 +92,7 @@ def test_no_other_process_of_the_machine_sees_a_view(lab: Lab) -> None:
         assert view.is_dir() and list(view.iterdir()) == []
     assert str(lab.folder) not in Path("/proc/self/mountinfo").read_text("utf-8")
     lab.write("go", "")
-    assert process.wait() == 0
+    assert process.wait(GUARD) == 0
 
 
 def test_links_that_lead_out_of_a_mounted_folder_are_warned_of_once(lab: Lab) -> None:
@@ -158,11 +158,11 @@ def test_a_user_without_privileges_gets_views_too(lab: Lab) -> None:
 
 def test_views_of_a_killed_agent_vanish_and_the_data_stays(lab: Lab) -> None:
     lab.write("data/a.txt", "original\n")
-    write_job(lab, "sleep 60", {"d": {"path": "data"}}, nodes=2)
+    write_job(lab, "sleep 3600", {"d": {"path": "data"}}, nodes=2)
     process = lab.start("run", "job.yml", "--name", "r")
     lab.wait_until_running("r", 2)
     os.kill(lab.show("r")["nodes"][1]["agentPid"], 9)
-    assert process.wait() == 3
+    assert process.wait(GUARD) == 3
     assert (lab.folder / "data/a.txt").read_text() == "original\n"
 
 
@@ -205,11 +205,11 @@ def test_a_copy_of_a_folder_that_holds_the_workspace_ends_and_leaves_the_copies_
 def test_a_run_that_is_killed_at_once_leaves_nothing_either(lab: Lab) -> None:
     lab.write("data/a.txt", "original\n")
     inputs = {"d": {"path": "data"}, "c": {"path": "data", "mode": "download"}}
-    write_job(lab, "trap '' TERM; sleep 60", inputs, nodes=2)
+    write_job(lab, "trap '' TERM; sleep 3600", inputs, nodes=2)
     process = lab.start("run", "job.yml", "--name", "r")
     lab.wait_until_running("r", 2)
     assert lab.run("cancel", "--force", "r").returncode == 0
-    assert process.wait() == 4
+    assert process.wait(GUARD) == 4
     assert (lab.folder / "data/a.txt").read_text() == "original\n"
 
 
@@ -300,7 +300,7 @@ def test_a_run_is_cancelled_at_once_while_it_downloads(lab: Lab) -> None:
         process = lab.start("run", "job.yml", "--name", "r")
         lab.wait_until(lambda: server.asked)
         assert lab.run("cancel", "r").returncode == 0
-        assert process.wait(timeout=10) == 4
+        assert process.wait(GUARD) == 4
 
 
 # --- other schemes ----------------------------------------------------------------------------------

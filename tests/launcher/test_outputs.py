@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from .conftest import Lab
+from .conftest import GUARD, Lab
 
 
 def write_job(lab: Lab, command: str, outputs: Mapping[str, object], nodes: int = 1, **more: object) -> None:
@@ -47,7 +47,10 @@ def test_what_all_nodes_write_to_an_output_is_kept(lab: Lab) -> None:
 
 def test_outputs_of_a_failed_run_are_kept(lab: Lab) -> None:
     write_job(
-        lab, "echo $RANK > ${{outputs.model}}/$RANK; sleep 0.3; exit $RANK", {"model": {"mode": "upload"}}, nodes=2
+        lab,
+        f"echo $RANK > ${{{{outputs.model}}}}/$RANK; {lab.everybody(2)}; exit $RANK",
+        {"model": {"mode": "upload"}},
+        nodes=2,
     )
     assert lab.run("run", "job.yml", "--name", "r").returncode == 1
     assert files(lab, "r") == {"model/0": "0\n", "model/1": "1\n"}
@@ -85,13 +88,13 @@ def test_outputs_are_collected_when_the_job_runs_in_a_folder_as_it_stands(lab: L
 
 
 def test_outputs_survive_a_killed_coordinator(lab: Lab) -> None:
-    write_job(lab, "echo saved > ${{outputs.o}}/x; sleep 60", {"o": None})
+    write_job(lab, "echo saved > ${{outputs.o}}/x; sleep 3600", {"o": None})
     process = lab.start("run", "job.yml", "--name", "r")
     lab.wait_until_running("r", 1)
     data = lab.folder / ".regiment/scratch/r/node-0-data/outputs/o/x"
     lab.wait_until(data.exists)
     os.kill(lab.show("r")["coordinator"]["pid"], 9)
-    assert process.wait() == 3
+    assert process.wait(GUARD) == 3
     lab.wait_until(lambda: not lab.processes())
     assert files(lab, "r") == {"o/x": "saved\n"}
     assert no_scratch(lab)
@@ -100,12 +103,12 @@ def test_outputs_survive_a_killed_coordinator(lab: Lab) -> None:
 def test_outputs_of_a_lost_node_stay_where_they_are_and_that_is_told(lab: Lab) -> None:
     lab.write("data/a.txt", "x" * 100)
     inputs = {"d": {"path": "data", "mode": "download"}}
-    write_job(lab, "echo $RANK > ${{outputs.o}}/x; sleep 60", {"o": None}, nodes=2, inputs=inputs)
+    write_job(lab, "echo $RANK > ${{outputs.o}}/x; sleep 3600", {"o": None}, nodes=2, inputs=inputs)
     process = lab.start("run", "job.yml", "--name", "r")
     scratch = lab.folder / ".regiment/scratch/r"
     lab.wait_until(lambda: all((scratch / f"node-{n}-data/outputs/o/x").exists() for n in (0, 1)))
     os.kill(lab.show("r")["nodes"][1]["agentPid"], 9)
-    assert process.wait() == 3
+    assert process.wait(GUARD) == 3
     assert files(lab, "r") == {"o/x": "0\n"}
     left = {str(path.relative_to(scratch)) for path in scratch.rglob("*") if path.is_file()}
     assert left == {"node-1-data/outputs/o/x"}

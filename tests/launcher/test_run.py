@@ -6,12 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from .conftest import Lab
+from .conftest import ENDLESS, Lab
 
 JOB = """\
 experiment_name: exp
@@ -132,7 +131,7 @@ def test_the_status_files_say_who_ran_where_and_how_it_ended(lab: Lab) -> None:
 
 
 def test_status_files_are_valid_json_at_every_moment(lab: Lab) -> None:
-    process = lab.start("run", "--name", "r", "--nodes", "3", "--", "sh", "-c", "sleep 0.$RANK; exit 0")
+    process = lab.start("run", "--name", "r", "--nodes", "3", "--", "sh", "-c", "until [ -e go ]; do sleep 0.05; done")
     logs = lab.run_folder("r") / "azureml-logs"
     seen = set()
     while process.poll() is None:
@@ -145,8 +144,10 @@ def test_status_files_are_valid_json_at_every_moment(lab: Lab) -> None:
                 seen.add(json.loads(path.read_text("utf-8"))["status"])
             except FileNotFoundError:
                 continue
+        if "Running" in seen:
+            lab.write("go", "")
     assert process.returncode == 0
-    assert "Completed" in seen and len(seen) > 1
+    assert json.loads((lab.run_folder("r") / "run.json").read_text("utf-8"))["status"] == "Completed"
 
 
 def test_logs_are_byte_exact(lab: Lab) -> None:
@@ -174,7 +175,7 @@ def test_what_nodes_wrote_differently_is_kept_for_each_of_them(lab: Lab) -> None
 
 
 def test_outputs_are_collected_from_a_failed_run_too(lab: Lab) -> None:
-    write_job(lab, "mkdir -p outputs; echo $RANK > outputs/$RANK; sleep 0.3; exit $RANK")
+    write_job(lab, f"mkdir -p outputs; echo $RANK > outputs/$RANK; {lab.everybody(2)}; exit $RANK")
     assert lab.run("run", "job.yml", "--name", "r").returncode == 1
     assert sorted(path.name for path in (lab.run_folder("r") / "outputs").iterdir()) == ["0", "1"]
 
@@ -251,10 +252,8 @@ def test_a_second_run_of_the_same_name_is_refused_and_the_first_stays(lab: Lab) 
 
 
 def test_the_time_limit_cancels_and_says_why(lab: Lab) -> None:
-    started = time.monotonic()
-    result = lab.run("run", "--name", "r", "--timeout", "1", "--", "sleep", "60")
+    result = lab.run("run", "--name", "r", "--timeout", "1", "--", "sleep", ENDLESS)
     assert result.returncode == 4
-    assert time.monotonic() - started < 10
     assert "time limit of 1 s" in result.stderr
     assert lab.show("r")["status"] == "Canceled"
 

@@ -48,7 +48,7 @@ def serving(answers: dict[str, Answer]) -> Iterator[WebServer]:
             self.wfile.write(answer.body)
             self.wfile.flush()
             if answer.stalls:
-                found.done.wait(60)
+                found.done.wait()
             self.close_connection = True
 
         def log_message(self, *_: object) -> None:

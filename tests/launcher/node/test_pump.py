@@ -16,14 +16,20 @@ import pytest
 
 from regiment.launcher.node.pump import LogPump
 
+GUARD = 60.0
+"""Seconds after which what is waited for never comes."""
+
 
 class Listener:
     def __init__(self) -> None:
         self.sizes: list[tuple[str, int]] = []
         self.trouble: list[str] = []
-        self.pump = LogPump(
-            lambda name, size: self.sizes.append((name, size)), lambda _, what: self.trouble.append(what)
-        )
+        self.grown = threading.Event()
+        self.pump = LogPump(self._on_growth, lambda _, what: self.trouble.append(what))
+
+    def _on_growth(self, name: str, size: int) -> None:
+        self.sizes.append((name, size))
+        self.grown.set()
 
 
 @pytest.fixture
@@ -53,7 +59,7 @@ def test_many_pipes_at_once_end_byte_exact_in_their_files(tmp_path: Path) -> Non
         thread.start()
     for thread in threads:
         thread.join()
-    assert listener.pump.wait_until_idle(10)
+    assert listener.pump.wait_until_idle(GUARD)
     for name, data in contents.items():
         assert (tmp_path / name).read_bytes() == data
         assert max(size for who, size in listener.sizes if who == name) == len(data)
@@ -62,13 +68,17 @@ def test_many_pipes_at_once_end_byte_exact_in_their_files(tmp_path: Path) -> Non
 def test_notices_of_growth_come_soon_and_not_with_every_write(tmp_path: Path) -> None:
     listener = Listener()
     fd = listener.pump.open("0", tmp_path / "log")
-    for _ in range(200):
+    os.write(fd, b"line\n")
+    assert listener.grown.wait(GUARD)  # while the pipe is open still, and nothing else comes
+    started = time.monotonic()
+    for _ in range(199):
         os.write(fd, b"line\n")
         time.sleep(0.001)
     os.close(fd)
-    assert listener.pump.wait_until_idle(10)
+    assert listener.pump.wait_until_idle(GUARD)
+    took = time.monotonic() - started
     assert listener.sizes[-1] == ("0", 1000)
-    assert 2 <= len(listener.sizes) < 50
+    assert len(listener.sizes) <= 3 + 20 * took  # the first, the last, and twenty a second between them
 
 
 def test_a_full_disk_never_reaches_the_process_and_what_was_lost_is_counted(tmp_path: Path, small_files: None) -> None:
@@ -77,8 +87,8 @@ def test_a_full_disk_never_reaches_the_process_and_what_was_lost_is_counted(tmp_
     program = "import sys\nfor _ in range(3000): print('x' * 99)\nsys.exit(5)"
     child = subprocess.Popen([sys.executable, "-c", program], stdout=fd)
     os.close(fd)
-    assert child.wait(30) == 5
-    assert listener.pump.wait_until_idle(10)
+    assert child.wait(GUARD) == 5
+    assert listener.pump.wait_until_idle(GUARD)
     assert (tmp_path / "log").stat().st_size == 100_000
     assert listener.trouble[0].startswith("its log cannot be written")
     assert listener.trouble[-1] == "200000 bytes of its output were not kept"
@@ -89,5 +99,5 @@ def test_a_log_that_cannot_be_opened_is_told_and_the_output_is_drained(tmp_path:
     fd = listener.pump.open("0", tmp_path / "no" / "log")
     os.write(fd, b"x" * 50_000)
     os.close(fd)
-    assert listener.pump.wait_until_idle(10)
+    assert listener.pump.wait_until_idle(GUARD)
     assert "cannot be written" in listener.trouble[0]

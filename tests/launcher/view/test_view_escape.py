@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from regiment.launcher.view.escape import printable, printable_lines
@@ -50,20 +50,17 @@ def assert_harmless(shown: str) -> None:
     shown.encode("utf-8")
 
 
-@settings(deadline=None)  # a busy machine is not a fault
 @given(MISCHIEF)
 def test_no_control_character_ever_comes_out(written: bytes) -> None:
     assert_harmless(printable(written))
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_text_of_the_coordinator_is_made_as_safe_as_bytes(text: str) -> None:
     for line in printable_lines(text):
         assert_harmless(line)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
 def test_plain_text_comes_out_unchanged(text: str) -> None:
     assert printable(text.encode()) == text

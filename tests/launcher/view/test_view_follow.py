@@ -147,7 +147,7 @@ def test_a_log_that_ran_away_can_be_skipped_to_its_end(log: Path) -> None:
     assert follower.skip(0, keep=13) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.binary(max_size=30), max_size=20), st.integers(1, 40))
 def test_lines_are_the_same_however_the_log_grew(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], step: int
