@@ -34,7 +34,7 @@ Tails = Mapping[int, tuple[str, ...]]
 
 def suspects(state: State) -> tuple[int, ...]:
     """Give the ranks whose last words are worth reading: those that failed, and those we stopped after that."""
-    if state.cause is None or state.cause.rank is None:
+    if state.cause is None or (state.cause.rank is None and not state.cause.is_launchers):
         return ()
     wanted = (ProcessStatus.FAILED, ProcessStatus.STOPPED)
     return tuple(rank for rank, process in enumerate(state.processes) if process.status in wanted)
@@ -42,7 +42,10 @@ def suspects(state: State) -> tuple[int, ...]:
 
 def reconsidered(state: State, tails: Tails) -> State:
     """Give the state with the blame where the logs put it; as it was where they say nothing against that."""
-    if state.cause is None or state.cause.rank is None or not _is_victim(tails.get(state.cause.rank, ())):
+    cause = state.cause
+    if cause is None or (cause.rank is None and not cause.is_launchers):
+        return state
+    if cause.rank is not None and not _is_victim(tails.get(cause.rank, ())):
         return state
     failed = [rank for rank in suspects(state) if state.processes[rank].status is ProcessStatus.FAILED]
     stopped = [rank for rank in suspects(state) if state.processes[rank].status is ProcessStatus.STOPPED]
@@ -50,6 +53,7 @@ def reconsidered(state: State, tails: Tails) -> State:
         # Of those that failed by themselves any but a victim will do; of those we stopped only one that was
         # about to end with an exception of its own.
         words = {rank: tails.get(rank, ()) for rank in ranks if not _is_victim(tails.get(rank, ()))}
+        # Where the launcher ended all (as mpirun does for MPI_Abort) each was asked, whoever it was that failed.
         guilty = [rank for rank, tail in words.items() if ranks is failed or _exception(tail)]
         if guilty:
             return _blame(state, min(guilty, key=lambda rank: state.processes[rank].ended_at or 0.0), tails)
