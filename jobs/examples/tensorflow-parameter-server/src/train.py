@@ -45,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
 def train(cluster: tf.distribute.cluster_resolver.ClusterResolver, options: argparse.Namespace) -> int:
     """Do the chief's part; gives the exit code."""
     servers, workers = (cluster.cluster_spec().num_tasks(kind) for kind in ("ps", "worker"))
-    say(f"chief: {workers} workers, {servers} parameter servers")
+    say(f"chief; workers: {workers}, parameter servers: {servers}")
     strategy = tf.distribute.ParameterServerStrategy(cluster)
     coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
 
