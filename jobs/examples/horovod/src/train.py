@@ -67,8 +67,8 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=32, help="points a process and step (default %(default)s)")
-    parser.add_argument("--lr", type=float, default=0.02, help="learning rate of one process (default %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, help="points a process and step (default %(default)s)")
+    parser.add_argument("--lr", type=float, default=0.03, help="learning rate of one process (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--check", action="store_true", help="at the end, fail unless all agree and have learned enough"
