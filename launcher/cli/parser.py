@@ -128,6 +128,13 @@ def _no_flags(parser: argparse.ArgumentParser) -> None:
     """Leave a command without flags of its own."""
 
 
+def _init_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="which one; without it, list them")
+    parser.add_argument("folder", metavar="DIR", nargs="?", help="where to copy it to (default: ./NAME)")
+    parser.add_argument("--list", action="store_true", help="list them")
+    add_output_flags(parser)
+
+
 def _list_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", metavar="NAME", help="only runs of this experiment")
     parser.add_argument("--status", metavar="STATUS", help="only runs with this status, for example Failed")
@@ -220,6 +227,7 @@ _COMMANDS: dict[str, tuple[str, str, Add]] = {
     "plan": ("run:plan", "show what a run would start, without starting it", _plan_flags),
     "validate": ("run:validate", "check a job file", _validate_flags),
     "schema": ("run:schema", "print the JSON schema of the job file, for editors", _no_flags),
+    "init": ("init:init", "copy a ready job to begin with", _init_flags),
     "list": ("read:list_runs", "list runs", _list_flags),
     "show": ("read:show", "show one run", _show_flags),
     "logs": ("read:logs", "print a run's logs", _logs_flags),
