@@ -8,7 +8,7 @@ import pytest
 
 from regiment.distribution.blame import reconsidered
 from regiment.distribution.decide import decide
-from regiment.distribution.events import NodePrepared, NodeUp, ProcessExited, ProcessStarted
+from regiment.distribution.events import LauncherExited, NodePrepared, NodeUp, ProcessExited, ProcessStarted, TimePassed
 from regiment.distribution.state import Policy, State, first_state
 from regiment.jobs.record import ProcessStatus
 
@@ -86,3 +86,14 @@ def test_the_last_words_of_victims_are_known(line: str) -> None:
 def test_a_cancelled_run_and_a_good_one_are_left_alone() -> None:
     state = replace(ended(), canceled="Ctrl-C")
     assert reconsidered(state, {0: PEER}) == state
+
+
+def test_of_those_that_mpirun_ended_the_one_with_an_exception_takes_the_blame() -> None:
+    state = ended((0, None, "SIGTERM", True), (1, None, "SIGKILL", True), (3, None, "SIGTERM", True))
+    state = replace(state, policy=replace(state.policy, one_launcher=True))
+    state, _ = decide(state, LauncherExited(0, 1, None), 4.0)
+    state, _ = decide(state, TimePassed(), 5.0)
+    assert state.cause is not None and state.cause.is_launchers
+    assert blamed(state, {1: OWN, 0: ("epoch 3",)}) == "rank 1 on node-0 failed first: ValueError: bad batch"
+    words = "the launcher on node-0 ended before its processes had ended: exit code 1"
+    assert blamed(state, {1: ("epoch 3",)}) == words

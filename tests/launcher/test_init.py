@@ -14,8 +14,6 @@ from regiment import jobs
 from .conftest import Lab
 
 EXAMPLES = Path(next(iter(jobs.__path__))) / "examples"
-LATER = {"pytorch-elastic": "regiment.nodes", "tensorflow-parameter-server": "regiment.chief"}
-"""Ready jobs with a key that this version does not know yet."""
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/job.yml"))
 
 
@@ -98,13 +96,7 @@ def test_an_unknown_name_names_the_nearest(lab: Lab) -> None:
     assert not os.listdir(lab.folder)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(reason=f"{LATER[name]} is not known yet")] if name in LATER else [])
-        for name in NAMES
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_ready_job_is_valid_and_described(lab: Lab, name: str) -> None:
     job = yaml.safe_load((EXAMPLES / name / "job.yml").read_text())
     assert job["description"].endswith(".") and job["experiment_name"] == name
