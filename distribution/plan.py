@@ -22,6 +22,9 @@ REMOTE_SHELL = "{remote_shell}"
 TEMPORARY = "{temporary}"
 """Stands in a launcher's argv and environment for a folder of its own on its node, which is removed with the run."""
 
+SHARED_MEMORY = "{shared_memory}"
+"""Stands there for such a folder in shared memory, below /dev/shm."""
+
 
 class LauncherKind(Enum):
     """What starts a node's processes where its agent does not."""
@@ -65,6 +68,12 @@ class LauncherPlan:
     """The log of what it prints itself, relative to the attempt's `azureml-logs`; None for the node's own."""
     own_restarts: int = 0
     """How often it may restart its processes by itself."""
+    sets: tuple[str, ...] = ()
+    """How the names begin that it sets for its processes, where they are to keep nothing else of what it gives them."""
+    rank_name: str = "RANK"
+    """The variable by which it tells a process its rank."""
+    wants_host_name: bool = False
+    """Whether its part on each node has to see the node's id as the host's name."""
     is_elastic: bool = False
     """Whether it decides itself which rank a process has, from the nodes that are there."""
 

@@ -24,7 +24,7 @@ from regiment.jobs.workspace import driver_log_name, node_log_prefix
 from . import environment
 from .binding import process_cpus
 from .data import data_plan, data_values, replaced, shown_plan, with_values
-from .mpirun import Mpirun, launcher_environ, mpirun_argv
+from .mpirun import Mpirun, launcher_environ, mpirun_argv, needs_own_host_name, rank_variables
 from .plan import SHELL, LauncherKind, LauncherPlan, NodePlan, Plan, ProcessPlan
 from .shares import shares
 from .tasks import NodeTasks, Task, counts_for_end, node_tasks, placed_tasks
@@ -167,11 +167,17 @@ def _pytorch_launcher(job: _Job, node: Node) -> LauncherPlan | None:
 def _mpi_launcher(job: _Job, node: Node) -> LauncherPlan:
     if job.mpirun is None:
         raise UserError("a job of type mpi needs mpirun, and none was found; pip install 'regiment[mpi]' brings one")
-    environ = launcher_environ(job.mpirun)
-    if node.index:
-        return LauncherPlan(LauncherKind.MPIRUN, environ=environ)
-    argv = mpirun_argv(job.mpirun, job.placement.nodes, job.spec.options.mpirun_args)
-    return LauncherPlan(LauncherKind.MPIRUN, argv, environ, MPI_LOG)
+    mpirun, nodes = job.mpirun, job.placement.nodes
+    extra = job.spec.options.mpirun_args
+    return LauncherPlan(
+        LauncherKind.MPIRUN,
+        argv=mpirun_argv(mpirun, nodes, extra) if node.index == 0 else (),
+        environ=launcher_environ(mpirun.flavour, nodes),
+        log=MPI_LOG if node.index == 0 else None,
+        sets=rank_variables(mpirun.flavour).prefixes,
+        rank_name=rank_variables(mpirun.flavour).rank,
+        wants_host_name=needs_own_host_name(mpirun.flavour, nodes),
+    )
 
 
 def _no_launcher(job: _Job, node: Node) -> None:

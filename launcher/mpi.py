@@ -8,11 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from regiment.distribution.mpirun import Mpirun, recognised
+from regiment.distribution.mpirun import EXECUTABLES, Mpirun, mpi_flavour
 from regiment.jobs.errors import UserError
 from regiment.jobs.spec import JobSpec, Mpi
 
-_NAMES = ("mpirun", "mpiexec", "mpiexec.hydra")
 _ANSWER_LIMIT = 20.0
 """Seconds an mpirun may take to say its version; one that needs more is stuck."""
 
@@ -36,13 +35,13 @@ def find_mpirun(spec: JobSpec) -> Mpirun | None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"{path} cannot be asked for its version: {error}; name another with --mpirun") from None
-    return recognised(path, answer.stdout + answer.stderr)
+    return mpi_flavour(path, answer.stdout + answer.stderr)
 
 
 def _path(wanted: str | None) -> str:
     # As in the job: the folder of its Python comes first, where a wheel has put its programs.
     search = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
-    for name in (wanted,) if wanted else _NAMES:
+    for name in (wanted,) if wanted else EXECUTABLES:
         found = shutil.which(name, path=search)
         if found:
             return str(Path(found).absolute())

@@ -14,6 +14,8 @@ def main() -> None:
         from regiment.launcher.node.keeper import main as run
     elif role == "rsh":
         from regiment.launcher.node.remoteshell import main as run
+    elif role == "hostname":
+        from regiment.launcher.node.hostname import main as run
     elif role == "fetch":
         from regiment.launcher.node.fetch import main as run
     elif role == "coordinator":

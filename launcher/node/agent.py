@@ -199,7 +199,7 @@ class Agent:
             self.tell(messages.Collected())
 
         self._ranks.when_clean(lambda: self._in_thread(self._bring_in, done))
-        self._ranks.end_leftovers(_LAUNCHER_LIMIT)
+        self._ranks.end_launchers(_LAUNCHER_LIMIT)
 
     def release(self, message: messages.Release) -> None:
         """Go."""

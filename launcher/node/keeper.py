@@ -83,6 +83,7 @@ def _tidy(socket_path: str) -> None:
     _try(os.unlink, socket_path)
     _try(os.unlink, f"{socket_path}.rsh")
     scratch.remove(f"{socket_path}.tmp")
+    scratch.remove(scratch.shared_memory(socket_path))
     coordinators = f"{folder}/coordinator.sock"
     with socket.socket(socket.AF_UNIX) as probe:
         try:

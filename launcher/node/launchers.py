@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +67,7 @@ class Launchers:
         _write_remote_shell(programs)
         output = self._pump.open(STREAM, logs / plan.log if plan.log else self._log.path(Kind.EXECUTION))
         try:
-            self._launcher = spawn(argv, programs.launcher_environ(plan.environ), output)
+            self._launcher = spawn(argv, programs.launcher_environ(plan), output)
         except CannotStart as error:
             os.write(output, f"{error}\n".encode())
             self._tell(messages.LauncherEnded(error.exit_code, None))
@@ -82,7 +81,11 @@ class Launchers:
         output = self._pump.open(STREAM, self._log.path(Kind.EXECUTION))
         try:
             # As sshd would do it: the user's own shell may be any, and mpirun writes for the Bourne shell.
-            pid = spawn(["/bin/sh", "-c", f"cd / && {order.line}"], programs.launcher_environ(plan.environ), output)
+            # In an empty folder: before its daemon Open MPI runs a .profile of the folder it starts in.
+            argv = ["/bin/sh", "-c", f"cd {shlex.quote(programs.temporary)} && {order.line}"]
+            if plan.wants_host_name:
+                argv[:0] = programs.host_name_argv
+            pid = spawn(argv, programs.launcher_environ(plan), output)
             self._daemons[pid] = _Daemon(order.origin, order.call)
         except CannotStart as error:
             os.write(output, f"{error}\n".encode())
@@ -107,11 +110,6 @@ class Launchers:
         ended = messages.LauncherEnded(exit_code, signal_name)
         # What its wrappers had to say may still wait to be read, and comes first.
         self._loop.call_later(_LATE_REPORTS if late else 0.0, lambda: self._tell(ended))
-
-    def terminate(self) -> None:
-        """Ask what still runs to end; launchers tidy up after themselves then."""
-        for pid in (*self._daemons, *((self._launcher,) if self._launcher is not None else ())):
-            processes.send_signal(pid, signal.SIGTERM)
 
     # --- remote shells ------------------------------------------------------------------------------
 

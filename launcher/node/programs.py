@@ -6,9 +6,19 @@ import os
 from collections.abc import Mapping, Sequence
 
 from regiment.distribution.environment import merged
-from regiment.distribution.plan import REMOTE_SHELL, SHELL, TEMPORARY, WRAPPER, NodePlan
+from regiment.distribution.mpirun import is_scheduler_variable
+from regiment.distribution.plan import (
+    REMOTE_SHELL,
+    SHARED_MEMORY,
+    SHELL,
+    TEMPORARY,
+    WRAPPER,
+    LauncherKind,
+    LauncherPlan,
+    NodePlan,
+)
 
-from . import processes
+from . import processes, scratch
 from .config import NodeConfig
 from .spawn import shell
 
@@ -26,6 +36,10 @@ class Programs:
         """What that program runs."""
         self.temporary = f"{config.socket}.tmp"
         """A folder for what launchers need only while they run; the keeper removes it."""
+        self.shared_memory = scratch.shared_memory(config.socket)
+        """Such a folder in shared memory."""
+        self.host_name_argv = (config.python, "-I", "-S", config.zip, "hostname", config.node_id)
+        """What starts a program that is to see the node's id as the host's name."""
         self._places = {
             WRAPPER: (config.python, "-I", "-S", config.zip, "wrapper"),
             SHELL: (shell(),),
@@ -41,7 +55,34 @@ class Programs:
         plan = self.plan
         return merged(os.environ, plan.defaults, plan.path_first, plan.environ, self.own, *layers)
 
-    def launcher_environ(self, planned: Mapping[str, str]) -> dict[str, str]:
-        """Give a launcher's whole environment, and make the folder it may have."""
-        os.makedirs(self.temporary, mode=0o700, exist_ok=True)
-        return self.environ({name: value.replace(TEMPORARY, self.temporary) for name, value in planned.items()})
+    def launcher_environ(self, launcher: LauncherPlan) -> dict[str, str]:
+        """Give the whole environment of a launcher or its daemon, and make the folders it may have."""
+        places = {TEMPORARY: self.temporary, SHARED_MEMORY: self.shared_memory}
+        for folder in places.values():
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        environ = self.environ({name: places.get(value, value) for name, value in launcher.environ.items()})
+        if launcher.kind is not LauncherKind.MPIRUN:
+            return environ
+        if launcher.argv:
+            # Intel's mpirun runs the first of its own kind in PATH, whoever's that is.
+            environ["PATH"] = f"{os.path.dirname(launcher.argv[0])}:{environ['PATH']}"
+        return {name: value for name, value in environ.items() if not is_scheduler_variable(name)}
+
+    def guarded_environ(self, *layers: Mapping[str, str]) -> dict[str, str]:
+        """Give the whole environment of a rank of MPI's, with the guard that ends it when its Python has failed."""
+        environ = self.environ(*layers)
+        folder = f"{self.temporary}/python"
+        if not os.path.isdir(folder):
+            _write_guard(folder)
+        environ["PYTHONPATH"] = ":".join(filter(None, (folder, environ.get("PYTHONPATH"))))
+        return environ
+
+
+def _write_guard(folder: str) -> None:
+    import pkgutil  # Only jobs of type mpi need it.
+
+    source = pkgutil.get_data(__package__ or "", "mpi_guard.py")
+    assert source is not None
+    os.makedirs(folder, mode=0o700)
+    with open(f"{folder}/sitecustomize.py", "xb") as file:
+        file.write(source)

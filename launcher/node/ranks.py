@@ -145,6 +145,11 @@ class Ranks:
     def _launcher_plan(self) -> LauncherPlan | None:
         return self._programs.plan.launcher if self._programs is not None else None
 
+    @property
+    def _tidy_limit(self) -> float:
+        launcher = self._launcher_plan
+        return _TIDY_LIMITS[launcher.kind] if launcher is not None else 0.0
+
     # --- rank wrappers ------------------------------------------------------------------------------
 
     def wrapper_called(self, channel: Channel, hello: dict[str, Any]) -> bool:
@@ -160,6 +165,7 @@ class Ranks:
         order = {
             "argv": self._programs.argv(rank.plan.argv),
             "environ": launched_variables(launcher, given, self._programs, rank.plan),
+            "keeps": launcher.sets,
             "folder": os.getcwd(),
             "cpus": rank.plan.cpus,
             "terminal": self._terminal_of(rank),
@@ -236,15 +242,7 @@ class Ranks:
         self._log.write(Kind.EXECUTION, f"rank {rank.plan.rank} ended: {signal_name or f'exit code {exit_code}'}")
         self._tell(messages.Exited(rank.plan.rank, exit_code, signal_name, rank.asked, time.monotonic()))
         if self._stopping and not self._any_running():
-            self._end_launchers()
-
-    def _end_launchers(self) -> None:
-        """Let wrappers and launchers end by themselves for a moment, for what they leave they tidy up best."""
-        launcher = self._launcher_plan
-        for rank in self._ranks.values():
-            if rank.wrapper is not None:
-                rank.wrapper.close()
-        self.end_leftovers(_TIDY_LIMITS[launcher.kind] if launcher is not None else 0.0)
+            self.end_launchers(self._tidy_limit)
 
     def _any_running(self) -> bool:
         return any(rank.running for rank in self._ranks.values())
@@ -256,7 +254,7 @@ class Ranks:
         self._stopping = True
         self._forget_kill_timer()
         if not self._any_running():
-            self._end_launchers()
+            self.end_launchers(self._tidy_limit)
             return
         if grace <= 0:
             self._kill()
@@ -277,11 +275,17 @@ class Ranks:
         else:
             self._on_clean.append(callback)
 
-    def end_leftovers(self, patience: float) -> None:
-        """After all ranks have ended: give the launcher that many seconds to go, then kill what is left."""
+    def end_launchers(self, patience: float) -> None:
+        """After all ranks have ended: give wrappers and launchers that many seconds to go, then kill what is left."""
         self._stopping = True
+        for rank in self._ranks.values():
+            if rank.wrapper is not None:
+                rank.wrapper.close()
+        self._end_leftovers(patience)
+
+    def _end_leftovers(self, patience: float) -> None:
         if self.launchers.running and patience > 0:
-            self._loop.call_later(_SWEEP_INTERVAL, lambda: self.end_leftovers(patience - _SWEEP_INTERVAL))
+            self._loop.call_later(_SWEEP_INTERVAL, lambda: self._end_leftovers(patience - _SWEEP_INTERVAL))
         else:
             self._sweep()
 

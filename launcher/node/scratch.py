@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 
 
+def shared_memory(socket: str) -> str:
+    """Give the folder in shared memory that a node's launchers have beside its socket, or one on disk."""
+    folder, name = os.path.split(socket)
+    return f"/dev/shm/{os.path.basename(folder)}-{name}" if os.access("/dev/shm", os.W_OK) else f"{socket}.tmp"
+
+
 def remove(folder: str) -> None:
     """Remove a folder with all that is in it, folders without write permission too; links are not followed."""
     if not os.path.isdir(folder):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from regiment.distribution.environment import TORCHRUN_SETS, elastic_variables
-from regiment.distribution.mpirun import RANK_NAMES
 from regiment.distribution.plan import LauncherKind, LauncherPlan, ProcessPlan
 
 from .programs import Programs
@@ -26,8 +25,7 @@ def launched_rank(launcher: LauncherPlan, given: Given, ranks: Mapping[int, Rank
             local_rank = _number(given.get("LOCAL_RANK"))
             return next((rank for rank in ranks.values() if rank.plan.local_rank == local_rank), None)
         case LauncherKind.MPIRUN:
-            found = next((given[name] for name in RANK_NAMES if name in given), None)
-            return ranks.get(_number(found))
+            return ranks.get(_number(given.get(launcher.rank_name)))
 
 
 def launched_variables(
@@ -37,7 +35,7 @@ def launched_variables(
     match launcher.kind:
         case LauncherKind.MPIRUN:
             # What a flavour of MPI passes on from node 0 differs; what is right here does not.
-            return {**programs.plan.environ, **programs.own, **process.environ}
+            return programs.guarded_environ(process.environ)
         case LauncherKind.TORCHRUN:
             environ = {name: value for name, value in process.environ.items() if name not in TORCHRUN_SETS}
             if launcher.is_elastic:

@@ -31,7 +31,6 @@ _TELLING = (
     "GROUP_RANK",
     "GROUP_WORLD_SIZE",
     "OMPI_COMM_WORLD_RANK",
-    "PMIX_RANK",
     "PMI_RANK",
 )
 """Variables by which a launcher says which process this is."""
@@ -54,8 +53,9 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     status = _wait(pid)
     _send(connection, {"type": "ended", "status": status, "asked": bool(asked)})
-    if order["isSupervised"] and status != 0:
-        # mpirun would end the other ranks at once; it hears of a failure when the agent has seen to them.
+    if order["isSupervised"]:
+        # mpirun would end the other ranks at once, also for an end without MPI_Finalize; it hears of this one when
+        # the agent has seen to all.
         _wait_for_end(connection)
     _end_as(status)
 
@@ -76,7 +76,9 @@ def _start(order: dict[str, Any], output: int) -> int:
         for number in (*_FORWARDED, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        environ = {**os.environ, **order["environ"]}
+        keeps = tuple(order["keeps"])
+        given = {name: value for name, value in os.environ.items() if not keeps or name.startswith(keeps)}
+        environ = {**given, **order["environ"]}
         os.chdir(order["folder"])
         os.execvpe(order["argv"][0], order["argv"], environ)
     except OSError as error:

@@ -1,0 +1,73 @@
+"""Ends an MPI process whose Python failed, instead of letting it wait for the others in MPI_Finalize.
+
+A copy of this file called `sitecustomize.py` lies in a folder that comes first in PYTHONPATH for the ranks of an MPI
+job, so that Python's own `site` imports it at start; nothing of ours ever does. An uncaught exception ends Python in
+good order: the traceback is printed, functions of `atexit` run, and then mpi4py calls MPI_Finalize, which waits for
+ranks that may compute for hours. Ours is the first function registered and so the last that runs: it ends the process
+with Python's own status.
+
+It says nothing, costs a fraction of a millisecond and leaves every program alone that has not failed or
+does not use MPI through mpi4py. `sys.exit(3)` is the program's own wish and is left alone as well.
+"""
+
+import atexit
+import os
+import sys
+
+
+def _end_if_failed() -> None:
+    # Python sets last_value before it calls sys.excepthook, so it does not matter whose hook that is.
+    error = getattr(sys, "last_value", None)
+    if error is None or not _ended_the_program(error) or not _would_wait_in_finalize():
+        return
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # Closed, or replaced by something that is no file: Python itself passes over that, too.
+    if isinstance(error, KeyboardInterrupt):
+        import signal
+
+        # Python ends itself with SIGINT then, so that a shell above sees what happened.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(1)
+
+
+def _ended_the_program(error: BaseException) -> bool:
+    """Say whether nothing caught the exception: consoles and test runners set last_value for others too."""
+    trace = error.__traceback__
+    if trace is None:
+        return False
+    frame = trace.tb_frame
+    if frame.f_lasti != trace.tb_lasti:
+        return False  # The outermost frame went on after it.
+    main = sys.modules.get("__main__")
+    is_script = frame.f_code.co_name == "<module>" and frame.f_globals is getattr(main, "__dict__", None)
+    is_module = frame.f_code.co_name == "_run_module_as_main" and frame.f_globals.get("__name__") == "runpy"
+    return (is_script and frame.f_code.co_filename != "<console>") or is_module
+
+
+def _would_wait_in_finalize() -> bool:
+    mpi = sys.modules.get("mpi4py.MPI")
+    try:
+        return mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized()
+    except AttributeError:
+        return False  # Its own import has failed halfway.
+
+
+def _run_next() -> None:
+    """Run the `sitecustomize` that Python would have found without us, with the `sys.path` it would have had."""
+    here = os.path.dirname(__file__)
+    sys.path[:] = [entry for entry in sys.path if entry != here]
+    ours = sys.modules.pop(__name__)
+    try:
+        __import__(__name__)
+    except ImportError as error:
+        sys.modules.setdefault(__name__, ours)  # Who imports us still waits to find it there.
+        if error.name != __name__:
+            raise
+
+
+atexit.register(_end_if_failed)
+_run_next()
