@@ -20,7 +20,8 @@ def last_lines(path: Path) -> tuple[str, ...]:
             data = file.read(_TAIL_BYTES)
     except OSError:
         return ()
-    lines = data.decode("utf-8", "backslashreplace").splitlines()
+    # Open MPI ends some of its lines with zeros.
+    lines = data.replace(b"\0", b"").rstrip().decode("utf-8", "backslashreplace").splitlines()
     return tuple(line[:_LINE_LENGTH] for line in lines[-_TAIL_LINES:])
 
 

@@ -92,6 +92,19 @@ def children(parent: int) -> list[int]:
     return found
 
 
+def mapped_files(root: int, beginnings: tuple[str, ...]) -> set[str]:
+    """Give the files with such beginnings of their paths that a process and its descendants have in their memory."""
+    found: set[str] = set()
+    for pid in (root, *descendants(root)):
+        try:
+            with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
+                paths = (line.rstrip("\n").partition("/")[2] for line in file)
+                found.update(f"/{path}" for path in paths if f"/{path}".startswith(beginnings))
+        except OSError:
+            continue  # It has just ended.
+    return found
+
+
 def tagged(tag: str) -> list[int]:
     """Give the pids of all living processes of this user that carry the tag, whoever their parent is."""
     needle = f"{TAG}={tag}".encode()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from regiment.distribution.mpirun import SHARED_MEMORY_NAMES
 from regiment.distribution.plan import LauncherKind, LauncherPlan, ProcessPlan
 
 from . import launchers, messages, processes
@@ -75,6 +76,7 @@ class Ranks:
         self._ranks: dict[int, Rank] = {}
         self.launchers = launchers.Launchers(loop, log, self._pump, tell)
         self._kill_timer: int | None = None
+        self._shared_memory: set[str] = set()
         self._stopping = False
         self._terminated = False
         self._on_clean: list[Callable[[], None]] = []
@@ -208,8 +210,17 @@ class Ranks:
         if rank.running and rank.pid is not None:
             # Without its wrapper it still has the rest of its grace, if it is in one.
             if self._kill_timer is None:
-                processes.send_group(rank.pid, signal.SIGKILL)
+                self._kill_abandoned(rank, rank.pid)
             self._loop.call_later(_LATE_REPORTS, lambda: self._end_unseen(rank))
+
+    def _kill_abandoned(self, rank: Rank, pid: int) -> None:
+        launcher = self._launcher_plan
+        if launcher is not None and launcher.kind is LauncherKind.MPIRUN:
+            # mpirun kills all wrappers when one rank has called MPI_Abort: their ends are its doing, and none's fault.
+            self._remember_shared_memory()
+            rank.send(signal.SIGKILL)
+        else:
+            processes.send_group(pid, signal.SIGKILL)
 
     def _end_unseen(self, rank: Rank) -> None:
         """Count a process as ended that is gone without a word: its wrapper reaped it and died before its report."""
@@ -264,6 +275,7 @@ class Ranks:
         if self._terminated:
             return  # Only the time has changed; a second SIGTERM would disturb a process that is saving.
         self._terminated = True
+        self._remember_shared_memory()
         self._send_all(signal.SIGTERM)
         # A stopped process would not see the SIGTERM before it goes on.
         self._send_all(signal.SIGCONT)
@@ -297,6 +309,7 @@ class Ranks:
         self._forget_kill_timer()
         if self._any_running():
             self._log.write(Kind.EXECUTION, "killing what still runs")
+            self._remember_shared_memory()
             self._send_all(signal.SIGKILL)
         self._sweep()
 
@@ -311,9 +324,25 @@ class Ranks:
             self._loop.call_later(_SWEEP_INTERVAL, self._sweep)
             return
         self._forget_kill_timer()
+        self._remove_shared_memory()
         self.clean = True
         for callback in self._on_clean:
             callback()
+
+    def _remember_shared_memory(self) -> None:
+        """Take down what MPI's ranks share in memory while they can be asked: those we kill cannot remove it."""
+        launcher = self._launcher_plan
+        if launcher is not None and launcher.kind is LauncherKind.MPIRUN:
+            for rank in self._ranks.values():
+                if rank.running and rank.pid is not None:
+                    self._shared_memory |= processes.mapped_files(rank.pid, SHARED_MEMORY_NAMES)
+
+    def _remove_shared_memory(self) -> None:
+        for path in self._shared_memory:
+            try:
+                os.unlink(path)
+            except OSError:
+                pass  # Its owner has done so itself.
 
     def _send_all(self, number: signal.Signals) -> None:
         for rank in self._ranks.values():
