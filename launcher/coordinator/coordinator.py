@@ -275,6 +275,7 @@ class Coordinator:
             else:
                 os.unlink(entry.path)
         os.rmdir(self._sockets)
+        scratch.remove_shared_memory(self._sockets)
         brought = [self._folder.brought(node.node.node_id) for node in self._plan.nodes[1:]]
         for folder in (*brought, *(path.parent for path in brought[:1]), self._folder.requests):
             try:

@@ -11,6 +11,14 @@ def shared_memory(socket: str) -> str:
     return f"/dev/shm/{os.path.basename(folder)}-{name}" if os.access("/dev/shm", os.W_OK) else f"{socket}.tmp"
 
 
+def remove_shared_memory(sockets: str) -> None:
+    """Remove what the launchers of all nodes have there whose sockets are in that folder."""
+    beginning = f"{os.path.basename(sockets)}-"
+    for name in os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else ():
+        if name.startswith(beginning):
+            remove(f"/dev/shm/{name}")
+
+
 def remove(folder: str) -> None:
     """Remove a folder with all that is in it, folders without write permission too; links are not followed."""
     if not os.path.isdir(folder):

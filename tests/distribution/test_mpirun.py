@@ -17,7 +17,7 @@ from regiment.distribution.mpirun import (
     rank_variables,
 )
 from regiment.distribution.plan import REMOTE_SHELL, SHARED_MEMORY, WRAPPER
-from regiment.jobs.errors import NodeError
+from regiment.jobs.errors import UserError
 from regiment.jobs.placement import Node
 
 OPEN_MPI_5 = "mpirun (Open MPI) 5.0.11\n\nReport bugs to https://www.open-mpi.org/community/help/\n"
@@ -68,7 +68,7 @@ def test_an_mpirun_is_known_by_what_it_says_of_its_version(output: str, flavour:
 
 @pytest.mark.parametrize("output", ["", "mpirun (Open MPI) 1.10.7\n", "prterun (PRRTE) 3.0.9\n", "srun 22.05\n"])
 def test_an_unknown_mpirun_is_refused_with_the_next_step(output: str) -> None:
-    with pytest.raises(NodeError, match=r"/bin/mpirun: .* Open MPI 5, .*; put one of them first in PATH"):
+    with pytest.raises(UserError, match=r"/bin/mpirun: .* Open MPI 5, .*; put one of them first in PATH"):
         mpi_flavour("/bin/mpirun", output)
 
 

@@ -81,7 +81,7 @@ def test_a_run_cannot_do_without_node_0_where_all_meet(lab: Lab) -> None:
     lab.wait_until(lambda: worlds(lab, 0), 120)
     kill_node(lab, 0)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 3 and "node-0 was lost" in err, out + err
+    assert process.returncode == 3 and "node-0 is lost" in err, out + err
 
 
 def test_rejoin_is_for_elastic_runs_that_have_lost_a_node(lab: Lab) -> None:

@@ -1,0 +1,191 @@
+"""MPI jobs with the real thing: Open MPI 5 from its wheel, Debian's Open MPI 4 and MPICH, and mpi4py in every rank."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from .conftest import GUARD, Lab
+
+LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
+SHARED_MEMORY = Path("/dev/shm")
+
+HELLO = """
+import os
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+names = "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE NODE_RANK AZ_BATCH_NODE_ID COLOUR".split()
+print("sum", world.allreduce(world.rank), *(os.environ[name] for name in names), flush=True)
+assert (world.rank, world.size) == (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+"""
+# The others wait in a collective for a rank that has failed, as they do in training.
+FAIL = """
+import os, sys, time
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+world.barrier()
+if world.rank == 2:
+    {failure}
+world.barrier()
+"""
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One mpirun, and what makes mpi4py use its library."""
+
+    mpirun: str
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def run(self, lab: Lab, *flags: str, program: str = "job.py") -> tuple[str, ...]:
+        environ = (word for name, value in self.environ.items() for word in ("--env", f"{name}={value}"))
+        shape = ("--nodes", "2", "--nproc", "2", "--type", "mpi", "--mpirun", self.mpirun)
+        return ("run", "--name", "r", *shape, *environ, *flags, "--", "python", program)
+
+
+SYSTEM = [pytest.mark.mpi, pytest.mark.mpi_system]
+FLAVOURS = [
+    pytest.param("open-mpi-5", id="open-mpi-5", marks=[pytest.mark.mpi]),
+    pytest.param("open-mpi-4", id="open-mpi-4", marks=SYSTEM),
+    pytest.param("mpich", id="mpich", marks=SYSTEM),
+]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=FLAVOURS)
+def flavour(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Flavour]:
+    """Give each mpirun in turn, and fail the test if it leaves something in shared memory."""
+    yield _flavour(request.param, lab.folder)
+    # What belongs to runs beside this one goes with them.
+    lab.wait_until(lambda: not _abandoned())
+
+
+def _abandoned() -> set[str]:
+    """Give the folders of runs that have ended, and MPICH's files that no process has in its memory."""
+    own = [path for path in SHARED_MEMORY.glob("regiment-*") if not _lives(path)]
+    return {str(path) for path in own} | _unmapped({str(path) for path in SHARED_MEMORY.glob("mpich_shm_*")})
+
+
+def _lives(folder: Path) -> bool:
+    run = "-".join(folder.name.split("-")[:2])
+    return any(Path("/tmp").glob(f"lab-*/{run}"))
+
+
+def _unmapped(found: set[str]) -> set[str]:
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            text = maps.read_text("utf-8", "replace")
+        except OSError:
+            continue
+        found = {path for path in found if path not in text}
+    return found
+
+
+def _flavour(name: str, folder: Path) -> Flavour:
+    if name == "open-mpi-5":
+        return Flavour(str(Path(sys.executable).with_name("mpirun")))
+    if name == "open-mpi-4":
+        return Flavour("mpirun.openmpi", {"MPI4PY_LIBMPI": str(LIBRARIES / "libmpi.so.40")})
+    # The wheel of mpi4py looks for MPICH's library under the name that MPICH itself gives it; Debian's has another.
+    library = folder / "mpich" / "libmpi.so.12"
+    library.parent.mkdir()
+    library.symlink_to(LIBRARIES / "libmpich.so.12")
+    environ = {"MPI4PY_LIBMPI": str(library), "MPI4PY_MPIABI": "mpich", "LD_LIBRARY_PATH": str(library.parent)}
+    return Flavour("mpiexec.mpich", environ)
+
+
+def test_ranks_meet_over_two_nodes_and_each_has_the_contract(lab: Lab, flavour: Flavour) -> None:
+    lab.write("job.py", HELLO)
+    result = lab.run(*flavour.run(lab, "--env", "COLOUR=blue"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    for rank in range(4):
+        line = f"sum 6 {rank} 4 {rank % 2} 2 {rank // 2} node-{rank // 2} blue\n"
+        assert line in lab.log("r", f"node-{rank // 2}/70_driver_log_{rank}.txt")
+    assert [row["status"] for row in lab.status("r")] == ["Completed"] * 4
+    assert (lab.run_folder("r") / "azureml-logs" / "70_mpi_log.txt").exists()
+
+
+def test_an_exception_in_one_rank_ends_the_job_and_is_the_cause(lab: Lab, flavour: Flavour) -> None:
+    lab.write("job.py", FAIL.format(failure="raise ValueError('bad batch')"))
+    result = lab.run(*flavour.run(lab))
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "rank 2 on node-1 failed first: exit code 1" in result.stderr
+    verdict = result.stderr.partition("rank 2 on node-1 failed first")[2]
+    assert "ValueError: bad batch" in verdict and "MPI_ABORT" not in verdict
+
+
+def test_mpi4pys_own_runner_names_the_exception_too(lab: Lab, flavour: Flavour) -> None:
+    lab.write("job.py", FAIL.format(failure="raise ValueError('bad batch')"))
+    words = flavour.run(lab)
+    result = lab.run(*words[: words.index("--")], "--", "python", "-m", "mpi4py", "job.py")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "rank 2 on node-1 failed first" in result.stderr
+    assert "ValueError: bad batch" in result.stderr.partition("rank 2 on node-1 failed first")[2]
+
+
+def test_a_killed_rank_is_the_cause_and_the_others_have_their_grace(lab: Lab, flavour: Flavour) -> None:
+    lab.write(
+        "job.py",
+        "import os, signal, time, pathlib\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), pathlib.Path('saved').touch(), os._exit(0)))\n"
+        + FAIL.format(failure="os.kill(os.getpid(), 9)")
+        .replace("world.barrier()\n", "", 1)
+        .replace(
+            "if world.rank == 2:",
+            "pathlib.Path(f'here-{world.rank}').touch()\n"
+            "while len(list(pathlib.Path().glob('here-*'))) < 4: time.sleep(0.01)\n"
+            "if world.rank == 2:",
+        )
+        .replace("world.barrier()", "time.sleep(3600)"),
+    )
+    result = lab.run(*flavour.run(lab))
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "rank 2 on node-1 failed first: killed by SIGKILL" in result.stderr
+    assert (lab.folder / "saved").exists(), "mpirun cut the grace of the others short"
+
+
+def test_a_program_that_knows_nothing_of_mpi_runs_as_well(lab: Lab, flavour: Flavour) -> None:
+    lab.write("job.py", "import os, time; time.sleep(int(os.environ['RANK']) / 5); print(os.environ['RANK'])")
+    result = lab.run(*flavour.run(lab))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert [lab.log("r", f"node-{rank // 2}/70_driver_log_{rank}.txt") for rank in range(4)] == [
+        *"0\n 1\n 2\n 3\n".split(" ")
+    ]
+
+
+def test_cancelling_leaves_nothing(lab: Lab, flavour: Flavour) -> None:
+    lab.write("job.py", FAIL.format(failure="time.sleep(3600)"))
+    process = lab.start(*flavour.run(lab))
+    lab.wait_until_running("r", 4)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=GUARD)
+    assert process.returncode == 130
+    assert [row["status"] for row in lab.status("r")] == ["Canceled"] * 4
+
+
+@pytest.mark.mpi
+def test_a_node_that_is_lost_ends_the_job(lab: Lab, tmp_path: Path) -> None:
+    lab.write("job.py", FAIL.format(failure="time.sleep(3600)"))
+    process = lab.start(*_flavour("open-mpi-5", tmp_path).run(lab))
+    lab.wait_until_running("r", 4)
+    node = lab.show("r")["nodes"][1]
+    for pid in (node["keeperPid"], node["agentPid"]):
+        os.kill(pid, signal.SIGKILL)
+    _, err = process.communicate(timeout=GUARD)
+    assert process.returncode == 3 and "node-1 is lost" in err, err
+
+
+def test_an_mpirun_that_is_not_there_or_is_none_is_named(lab: Lab) -> None:
+    result = lab.run("run", "--type", "mpi", "--mpirun", "no-such-mpirun", "--", "true")
+    assert result.returncode == 2 and "no-such-mpirun" in result.stderr
+    lab.write("mpirun", "#!/bin/sh\necho my own 1.0\n").chmod(0o755)
+    result = lab.run("run", "--type", "mpi", "--mpirun", "./mpirun", "--", "true")
+    assert result.returncode == 2 and "my own 1.0" in result.stderr and "Open MPI" in result.stderr
+    result = lab.run("run", "--type", "mpi", "--mpirun-arg=--tag-output", "--mpirun", "/bin/false", "--", "true")
+    assert result.returncode == 2 and "/bin/false" in result.stderr
