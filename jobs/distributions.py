@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .checks import MOST_PROCESSES, check_count, check_process_total
+from .checks import MOST_PROCESSES, check_count, check_process_total, check_tasks
 from .fields import checked, dropped, not_used, text, whole_number, yes_or_no
+from .options import named
 from .reading import Key, Reader, Reading, Table, Value
 from .shapes import either, entries_of, section, tagged
 from .spec import Distribution, Mpi, Plain, PyTorch, Ray, TensorFlow
@@ -95,14 +96,15 @@ def read_distribution(
     """Make the distribution of a job with so many nodes, with older counts turned into the current ones."""
     found = values.get("distribution")
     if found is None:
-        return Plain()
+        return _with_more_tasks(Plain(), values, places, reading)
     place = places["distribution"]
     made = _MAKERS[found["type"].lower()](found, place, nodes, reading)
     made = _with_more_tasks(made, values, places, reading)
     if isinstance(made, (PyTorch, Mpi)):
         reading.check(place, check_process_total, nodes, made.process_count_per_instance or 1)
     elif isinstance(made, TensorFlow):
-        reading.check(place, check_process_total, 1, made.task_count)
+        # Without worker_count there is one worker a node.
+        reading.check(entries_of(place).get("worker_count", place), check_tasks, made, nodes)
     return made
 
 
@@ -114,7 +116,8 @@ def _with_more_tasks(
     if isinstance(made, TensorFlow):
         return replace(made, chief=more["chief"], evaluator=more["evaluator"])
     for key in filter(more.get, more):
-        reading.fault(entries_of(places["regiment"])[key], f"expected only with type tensorflow, found {made.type}")
+        message = f"expected only with type tensorflow; this job has {named(made)}"
+        reading.fault(entries_of(places["regiment"])[key], message)
     return made
 
 
