@@ -51,20 +51,16 @@ def node_tasks(distribution: Distribution, slots: tuple[int, ...]) -> NodeTasks:
 
 
 def _tensorflow_tasks(distribution: TensorFlow, slots: tuple[int, ...]) -> NodeTasks:
-    """Spread the trainers evenly and in order, so that ranks and workers count the same way; the others fill up."""
-    total, trainers = distribution.task_count, distribution.worker_count + distribution.chief
+    """Spread those that train as evenly as the places allow, then the others; along the ranks all keep their order."""
+    total = distribution.task_count
     if total != sum(slots) or 0 in slots:
         raise UserError(f"{total} TensorFlow tasks do not fit nodes that run {', '.join(map(str, slots))} processes")
-    # Of all nodes' places in a row, every (total / trainers)-th is a trainer's.
-    owners = [node for node, count in enumerate(slots) for _ in range(count)]
-    own = {index * total // trainers for index in range(trainers)}
-    rows = [
-        ([owners[place] for place in sorted(own)], _trainers(distribution)),
-        ([node for place, node in enumerate(owners) if place not in own], _others(distribution)),
-    ]
+    # Round by round, each node that has a place left gives one.
+    places = [node for taken in range(max(slots)) for node, count in enumerate(slots) if taken < count]
+    trainers, others = _trainers(distribution), _others(distribution)
     placed: list[list[Task]] = [[] for _ in slots]
-    for nodes, tasks in rows:
-        for node, task in zip(nodes, tasks, strict=True):
+    for nodes, tasks in ((places[: len(trainers)], trainers), (places[len(trainers) :], others)):
+        for node, task in zip(sorted(nodes), tasks, strict=True):
             placed[node].append(task)
     return tuple(map(tuple, placed))
 
