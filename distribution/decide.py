@@ -278,7 +278,7 @@ def _node_stopped(state: State, event: NodeStopped, now: float) -> Decision:
 
 
 def _node_collected(state: State, event: NodeCollected, now: float) -> Decision:
-    if state.nodes[event.node] >= NodeState.COLLECTED:
+    if state.nodes[event.node] >= NodeState.COLLECTED or state.phase is not Phase.COLLECTING:
         return state, ()
     return _settle(_with_node(state, event.node, NodeState.COLLECTED), now)
 
