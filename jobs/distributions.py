@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .checks import MOST_PROCESSES, check_count, check_process_total, check_tasks
+from .errors import UserError
 from .fields import checked, dropped, not_used, text, whole_number, yes_or_no
 from .options import named
 from .reading import Key, Reader, Reading, Table, Value
@@ -15,7 +16,9 @@ from .spec import Distribution, Mpi, Plain, PyTorch, Ray, TensorFlow
 
 
 def _check_servers(count: int) -> int:
-    return count if count == 0 else check_count(count)
+    if count < 0:
+        raise UserError(f"expected 0 or more, found {count}")
+    return check_count(count) if count else 0
 
 
 COUNT: Reader = checked(whole_number, check_count, minimum=1, maximum=MOST_PROCESSES)
