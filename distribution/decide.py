@@ -136,13 +136,26 @@ def _process_exited(state: State, event: ProcessExited, now: float) -> Decision:
         state = _blame_process(state, event, process.node)
         if state.phase is Phase.RUNNING and state.policy.launcher_restarts == 0:
             state = replace(state, settled_at=state.settled_at or now + SETTLE)
+    if state.is_complete and state.cause is not None and state.cause.is_report:
+        # The last word was late: all have ended well, and by themselves.
+        state = replace(state, cause=None)
     if state.phase is not Phase.RUNNING:
         return state, ()
     if state.is_complete:
         return _complete(state, now)
-    if state.settled_at is not None and not _any_running(state):
+    if state.settled_at is not None and _is_all_told(state):
         return _stop(state, now)
     return state, ()
+
+
+def _is_all_told(state: State) -> bool:
+    """Say whether no process can still report its end."""
+    return all(p.status.has_ended or _may_never_start(state, p) for p in state.processes)
+
+
+def _may_never_start(state: State, process: Process) -> bool:
+    # One launcher's processes report through their own nodes, each in its own time.
+    return process.status is ProcessStatus.NOT_STARTED and not state.policy.one_launcher
 
 
 def _complete(state: State, now: float) -> Decision:
@@ -163,13 +176,21 @@ def _ended_status(state: State, event: ProcessExited) -> ProcessStatus:
 
 
 def _blame_process(state: State, event: ProcessExited, node: int) -> State:
-    """Make this failure the cause if it is the earliest; events of two nodes may arrive out of order."""
-    earliest = state.cause is None or (state.cause.rank is not None and event.at < state.cause.at)
-    if state.canceled is not None or not earliest:
+    """Make this failure the cause if it is the earliest; events of two nodes may arrive out of order.
+
+    How the others end does not matter once all that the run waits for have completed.
+    """
+    if state.canceled is not None or state.is_complete or not _is_earliest(event, state.cause):
         return state
     alone = state.policy.world_size == 1
     message = failure_message(event.rank, node, event.exit_code, event.signal, alone=alone)
     return replace(state, cause=Cause(message, ExitStatus.JOB_FAILED, event.at, node, event.rank))
+
+
+def _is_earliest(event: ProcessExited, cause: Cause | None) -> bool:
+    if cause is None or cause.is_report:
+        return True
+    return cause.rank is not None and event.at < cause.at
 
 
 def failure_message(rank: int, node: int, exit_code: int | None, signal: str | None, *, alone: bool) -> str:
@@ -195,10 +216,10 @@ def _launcher_exited(state: State, event: LauncherExited, now: float) -> Decisio
         never = all(p.status is ProcessStatus.NOT_STARTED for p in own)
         when = "before it started its processes" if never else "before its processes had ended"
         message = f"the launcher on node-{event.node} ended {when}: {how_it_ended(event.exit_code, event.signal)}"
-        cause = Cause(message, ExitStatus.JOB_FAILED, now, event.node, is_launchers=True)
+        cause = Cause(message, ExitStatus.JOB_FAILED, now, event.node, is_report=event.signal is None)
         state = replace(state, cause=cause)
-    if state.policy.one_launcher and _any_running(state):
-        # What other nodes have to say of their processes' ends may still be on its way.
+    if state.policy.one_launcher and not _is_all_told(state):
+        # What the nodes have to say of their processes may still be on its way.
         return replace(state, settled_at=state.settled_at or now + SETTLE), ()
     return _stop(state, now)
 
@@ -257,7 +278,7 @@ def _node_stopped(state: State, event: NodeStopped, now: float) -> Decision:
 
 
 def _node_collected(state: State, event: NodeCollected, now: float) -> Decision:
-    if state.nodes[event.node] >= NodeState.COLLECTED:
+    if state.nodes[event.node] >= NodeState.COLLECTED or state.phase is not Phase.COLLECTING:
         return state, ()
     return _settle(_with_node(state, event.node, NodeState.COLLECTED), now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from regiment.jobs.errors import UserError
 from regiment.jobs.placement import Node, Placement
@@ -27,8 +28,8 @@ from .data import data_plan, data_values, replaced, shown_plan, with_values
 from .mpirun import Mpirun, launcher_environ, mpirun_argv, needs_own_host_name, rank_variables
 from .plan import SHELL, LauncherKind, LauncherPlan, NodePlan, Plan, ProcessPlan
 from .shares import shares
-from .tasks import NodeTasks, Task, counts_for_end, node_tasks, placed_tasks
-from .tensorflow import cluster, tf_config
+from .tasks import NodeTasks, Task, counts_for_end, even_slots, node_tasks
+from .tensorflow import Cluster, cluster, tf_config
 from .torchrun import elastic_argv, elastic_environ, elastic_restarts, own_restarts, torchrun_argv
 
 MPI_LOG = "70_mpi_log.txt"
@@ -41,7 +42,7 @@ def make_plan(spec: JobSpec, placement: Placement, run_id: str, attempt: int, mp
     `mpirun` is the one found on node 0, for jobs of type mpi. Raises UserError where the job's counts don't fit.
     """
     rule = _RULES[type(spec.distribution)]
-    job = _Job(spec, placement, placed_tasks(spec, placement), mpirun)
+    job = _Job(spec, placement, node_tasks(spec.distribution, tuple(node.slots for node in placement.nodes)), mpirun)
     run = environment.run_variables(run_id, spec.experiment_name, attempt, rule.framework)
     nodes = []
     first_rank = 0
@@ -66,7 +67,7 @@ def make_plan(spec: JobSpec, placement: Placement, run_id: str, attempt: int, mp
 
 def node_slots(spec: JobSpec) -> tuple[int, ...]:
     """Give how many processes each node of a job runs."""
-    return tuple(len(tasks) for tasks in node_tasks(spec))
+    return even_slots(spec)
 
 
 def wants_ports(spec: JobSpec) -> bool:
@@ -82,6 +83,11 @@ class _Job:
     placement: Placement
     tasks: NodeTasks
     mpirun: Mpirun | None
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """Where the tasks of a TensorFlow job are."""
+        return cluster(self.placement, self.tasks)
 
 
 def _processes(job: _Job, node: Node, command: Command, first_rank: int, rule: _Rule) -> Iterator[ProcessPlan]:
@@ -189,7 +195,7 @@ def _no_environ(job: _Job, node: Node, task: Task) -> Mapping[str, str]:
 
 
 def _tensorflow_environ(job: _Job, node: Node, task: Task) -> Mapping[str, str]:
-    environ = {"TF_CONFIG": tf_config(cluster(job.placement, job.tasks), task)}
+    environ = {"TF_CONFIG": tf_config(job.cluster, task)}
     if node.gpus is not None:
         # TensorFlow takes every GPU it sees, whole. A parameter server needs none.
         users = [other for other in job.tasks[node.index] if other.type != "ps"]

@@ -77,8 +77,8 @@ class Cause:
     at: float
     node: int | None = None
     rank: int | None = None
-    is_launchers: bool = False
-    """Whether a launcher's end is all that is known."""
+    is_report: bool = False
+    """Whether it is only what a launcher's exit code reports; a process that failed explains it."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from regiment.jobs.errors import UserError
-from regiment.jobs.placement import Placement
-from regiment.jobs.spec import JobSpec, Mpi, PyTorch, StopWhen, TensorFlow
+from regiment.jobs.spec import Distribution, JobSpec, Mpi, PyTorch, StopWhen, TensorFlow
 
 
 @dataclass(frozen=True)
@@ -23,60 +23,56 @@ NodeTasks = tuple[tuple[Task, ...], ...]
 """The tasks of each node, in the order of their local ranks."""
 
 
-def node_tasks(spec: JobSpec) -> NodeTasks:
-    """Give every node's tasks; ranks follow from them, node by node."""
+def even_slots(spec: JobSpec) -> tuple[int, ...]:
+    """Give how many processes each node of a job runs where all nodes are alike."""
     nodes = spec.instance_count
     match spec.distribution:
-        case TensorFlow():
-            return _tensorflow_tasks(spec.distribution, nodes)
+        case TensorFlow(task_count=total):
+            ends = [-(-total * index // nodes) for index in range(nodes + 1)]
+            return tuple(end - start for start, end in pairwise(ends))
         case PyTorch(process_count_per_instance=int(count)) | Mpi(process_count_per_instance=count):
-            return rank_tasks((count,) * nodes)
+            return (count,) * nodes
         case _:
-            return rank_tasks((1,) * nodes)
+            return (1,) * nodes
 
 
-def placed_tasks(spec: JobSpec, placement: Placement) -> NodeTasks:
-    """Give every node's tasks where the placement has already said how many each node has."""
-    if isinstance(spec.distribution, TensorFlow):
-        return _tensorflow_tasks(spec.distribution, len(placement.nodes))
-    return rank_tasks(tuple(node.slots for node in placement.nodes))
+def node_tasks(distribution: Distribution, slots: tuple[int, ...]) -> NodeTasks:
+    """Give the tasks of nodes with that many processes each; ranks follow from them, node by node.
+
+    Raises UserError where a node has nothing to do, or where they have not as many places as the job has tasks.
+    """
+    if isinstance(distribution, TensorFlow):
+        return _tensorflow_tasks(distribution, slots)
+    firsts = accumulate(slots, initial=0)
+    return tuple(
+        tuple(Task("rank", rank) for rank in range(first, first + count))
+        for first, count in zip(firsts, slots, strict=False)
+    )
 
 
-def rank_tasks(slots: tuple[int, ...]) -> NodeTasks:
-    """Give the tasks of nodes with that many processes each that are all alike."""
-    tasks = []
-    first = 0
-    for count in slots:
-        tasks.append(tuple(Task("rank", rank) for rank in range(first, first + count)))
-        first += count
-    return tuple(tasks)
-
-
-def _tensorflow_tasks(distribution: TensorFlow, nodes: int) -> NodeTasks:
-    """Spread workers evenly and in order, so that ranks and workers count the same way; the rest fills up."""
-    workers, servers = distribution.worker_count, distribution.parameter_server_count
+def _tensorflow_tasks(distribution: TensorFlow, slots: tuple[int, ...]) -> NodeTasks:
+    """Spread those that train as evenly as the places allow, then the others; along the ranks all keep their order."""
     total = distribution.task_count
-    if total < nodes:
-        raise UserError(
-            f"{total} TensorFlow tasks ({workers} workers, {servers} parameter servers) leave {nodes - total} of "
-            f"{nodes} nodes with nothing to do; ask for fewer nodes, or for more workers"
-        )
-    placed: list[list[Task]] = [[] for _ in range(nodes)]
-    if distribution.chief:
-        placed[0].append(Task("chief", 0))
-    # The chief counts as one more worker before the first: shares are even with it, and the order stays.
-    trainers = workers + distribution.chief
-    for index in range(workers):
-        placed[(index + distribution.chief) * nodes // trainers].append(Task("worker", index))
-    for index in range(servers):
-        _least_busy(placed).append(Task("ps", index))
-    if distribution.evaluator:
-        _least_busy(placed).append(Task("evaluator", 0))
-    return tuple(tuple(tasks) for tasks in placed)
+    if total != sum(slots) or 0 in slots:
+        raise UserError(f"{total} TensorFlow tasks do not fit nodes that run {', '.join(map(str, slots))} processes")
+    # Round by round, each node that has a place left gives one.
+    places = [node for taken in range(max(slots)) for node, count in enumerate(slots) if taken < count]
+    trainers, others = _trainers(distribution), _others(distribution)
+    placed: list[list[Task]] = [[] for _ in slots]
+    for nodes, tasks in ((places[: len(trainers)], trainers), (places[len(trainers) :], others)):
+        for node, task in zip(sorted(nodes), tasks, strict=True):
+            placed[node].append(task)
+    return tuple(map(tuple, placed))
 
 
-def _least_busy(placed: list[list[Task]]) -> list[Task]:
-    return min(placed, key=len)
+def _trainers(distribution: TensorFlow) -> list[Task]:
+    chief = [Task("chief", 0)] if distribution.chief else []
+    return chief + [Task("worker", index) for index in range(distribution.worker_count)]
+
+
+def _others(distribution: TensorFlow) -> list[Task]:
+    evaluator = [Task("evaluator", 0)] if distribution.evaluator else []
+    return [Task("ps", index) for index in range(distribution.parameter_server_count)] + evaluator
 
 
 def counts_for_end(task: Task, distribution: TensorFlow, stop_when: StopWhen | None) -> bool:

@@ -27,8 +27,9 @@ def cluster(placement: Placement, tasks: NodeTasks) -> Cluster:
         for node, own in zip(placement.nodes, tasks, strict=True)
         for task, port in zip(own, node.ports, strict=True)
     }
-    by_type = {kind: sorted((t for t in addresses if t.type == kind), key=lambda t: t.index) for kind in _ORDER}
-    return {kind: [addresses[task] for task in found] for kind, found in by_type.items() if found}
+    # Tasks of one type follow each other in the order of their numbers, node by node.
+    by_type = {kind: [address for task, address in addresses.items() if task.type == kind] for kind in _ORDER}
+    return {kind: found for kind, found in by_type.items() if found}
 
 
 def tf_config(addresses: Cluster, task: Task) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import UserError
+from .spec import TensorFlow
 from .workspace import NAME_RULE, is_name
 
 MOST_PROCESSES = 100_000
@@ -56,6 +57,27 @@ def check_process_total(nodes: int, processes_per_node: int) -> None:
     if total > MOST_PROCESSES:
         found = f"{nodes:,} nodes with {processes_per_node:,} processes each are {total:,}"
         raise UserError(f"expected at most {MOST_PROCESSES:,} processes in all; {found}")
+
+
+def check_tasks(distribution: TensorFlow, nodes: int) -> None:
+    """Check that a TensorFlow job has something to do for each of its nodes, and not more than a plan can hold."""
+    total = distribution.task_count
+    check_process_total(1, total)
+    if total < nodes:
+        kinds = (
+            ("chief", int(distribution.chief)),
+            ("worker", distribution.worker_count),
+            ("parameter server", distribution.parameter_server_count),
+            ("evaluator", int(distribution.evaluator)),
+        )
+        named = ", ".join(counted(number, kind) for kind, number in kinds if number)
+        found = f"{counted(total, 'task')} ({named}) for {nodes:,} nodes"
+        raise UserError(f"expected at least one task a node, found {found}; ask for fewer nodes, or for more workers")
+
+
+def counted(number: int, noun: str) -> str:
+    """Give a number of things in words, such as `1 worker` and `2 workers`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def check_timeout(seconds: float) -> float:

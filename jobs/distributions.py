@@ -6,15 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .checks import MOST_PROCESSES, check_count, check_process_total
+from .checks import MOST_PROCESSES, check_count, check_process_total, check_tasks
+from .errors import UserError
 from .fields import checked, dropped, not_used, text, whole_number, yes_or_no
+from .options import named
 from .reading import Key, Reader, Reading, Table, Value
 from .shapes import either, entries_of, section, tagged
 from .spec import Distribution, Mpi, Plain, PyTorch, Ray, TensorFlow
 
 
 def _check_servers(count: int) -> int:
-    return count if count == 0 else check_count(count)
+    if count < 0:
+        raise UserError(f"expected 0 or more, found {count}")
+    return check_count(count) if count else 0
 
 
 COUNT: Reader = checked(whole_number, check_count, minimum=1, maximum=MOST_PROCESSES)
@@ -95,14 +99,15 @@ def read_distribution(
     """Make the distribution of a job with so many nodes, with older counts turned into the current ones."""
     found = values.get("distribution")
     if found is None:
-        return Plain()
+        return _with_more_tasks(Plain(), values, places, reading)
     place = places["distribution"]
     made = _MAKERS[found["type"].lower()](found, place, nodes, reading)
     made = _with_more_tasks(made, values, places, reading)
     if isinstance(made, (PyTorch, Mpi)):
         reading.check(place, check_process_total, nodes, made.process_count_per_instance or 1)
     elif isinstance(made, TensorFlow):
-        reading.check(place, check_process_total, 1, made.task_count)
+        # Without worker_count there is one worker a node.
+        reading.check(entries_of(place).get("worker_count", place), check_tasks, made, nodes)
     return made
 
 
@@ -114,7 +119,8 @@ def _with_more_tasks(
     if isinstance(made, TensorFlow):
         return replace(made, chief=more["chief"], evaluator=more["evaluator"])
     for key in filter(more.get, more):
-        reading.fault(entries_of(places["regiment"])[key], f"expected only with type tensorflow, found {made.type}")
+        message = f"expected only with type tensorflow; this job has {named(made)}"
+        reading.fault(entries_of(places["regiment"])[key], message)
     return made
 
 

@@ -89,11 +89,11 @@ def complaints(kind: Distribution, own: Options) -> Iterator[tuple[str, str]]:
     if own.min_nodes is not None and not _is_torchruns(kind, own):
         yield "nodes", "elastic nodes are torchrun's: they need type pytorch, a process count and start_method torchrun"
     if not isinstance(kind, TensorFlow) and own.stop_when is not None:
-        yield "stop_when", f"expected only with type tensorflow; this job has {_named(kind)}"
+        yield "stop_when", f"expected only with type tensorflow; this job has {named(kind)}"
     if not isinstance(kind, Mpi):
         for key in ("mpirun", "mpirun_args"):
             if getattr(own, key) != getattr(usual, key):
-                yield key, f"expected only with type mpi; this job has {_named(kind)}"
+                yield key, f"expected only with type mpi; this job has {named(kind)}"
     if own.prefix_ranks is not None and not own.prefix:
         yield "prefix_ranks", "expected only together with prefix"
     if own.prefix and own.min_nodes is not None and own.prefix_ranks is not None:
@@ -105,5 +105,6 @@ def _is_torchruns(kind: Distribution, own: Options) -> bool:
     return per_process and own.start_method is StartMethod.TORCHRUN
 
 
-def _named(kind: Distribution) -> str:
+def named(kind: Distribution) -> str:
+    """Give the words for a distribution in messages about what does not go with it."""
     return "no distribution" if kind.type == "none" else f"type {kind.type}"

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .checks import check_count, check_process_total, check_timeout
+from .checks import check_count, check_process_total, check_tasks, check_timeout
 from .distributions import COUNT
 from .errors import UserError
 from .fields import checked, dropped, is_nothing, not_used, number, scalar, text, whole_number, word
@@ -225,10 +225,13 @@ def _make_mpi(values: Mapping[str, Any], places: Mapping[str, Value], nodes: int
 
 
 def _make_tensorflow(
-    values: Mapping[str, Any], _places: Mapping[str, Value], nodes: int, _reading: Reading
+    values: Mapping[str, Any], places: Mapping[str, Value], nodes: int, reading: Reading
 ) -> Distribution:
     found = values.get("tensorflow") or {}
-    return TensorFlow(found.get("workerCount") or nodes, found.get("parameterServerCount") or 0)
+    made = TensorFlow(found.get("workerCount") or nodes, found.get("parameterServerCount") or 0)
+    if "tensorflow" in places:
+        reading.check(places["tensorflow"], check_tasks, made, nodes)
+    return made
 
 
 def _make_pytorch(values: Mapping[str, Any], places: Mapping[str, Value], nodes: int, reading: Reading) -> Distribution:

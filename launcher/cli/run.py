@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from regiment.distribution.environment import masked
-from regiment.jobs.checks import check_name, check_process_total, check_torchrun_args, default_experiment_name
+from regiment.jobs.checks import (
+    check_name,
+    check_process_total,
+    check_tasks,
+    check_torchrun_args,
+    default_experiment_name,
+)
 from regiment.jobs.current_form import current_form
 from regiment.jobs.errors import UserError
-from regiment.jobs.options import check_prefix, complaints
+from regiment.jobs.options import check_prefix, complaints, named
 from regiment.jobs.record import read_record
 from regiment.jobs.spec import (
     ArgvCommand,
@@ -169,7 +175,7 @@ def _request(options: argparse.Namespace) -> Request:
 def _check_size(spec: JobSpec) -> None:
     match spec.distribution:
         case TensorFlow() as tasks:
-            check_process_total(1, tasks.task_count)
+            check_tasks(tasks, spec.instance_count)
         case PyTorch(process_count_per_instance=int(count)) | Mpi(process_count_per_instance=count):
             check_process_total(spec.instance_count, count)
 
@@ -262,7 +268,8 @@ def _distribution(spec: JobSpec, options: argparse.Namespace) -> Distribution:
             return distribution
         raise UserError(f"--nproc {options.nproc} needs to know what kind of processes: add --type pytorch, or mpi")
     if not isinstance(distribution, (PyTorch, Mpi)):
-        raise UserError(f"--nproc is not for distribution type {distribution.type}; use --workers")
+        use = "; use --workers" if isinstance(distribution, TensorFlow) else ""
+        raise UserError(f"--nproc: expected only with types pytorch and mpi; this job has {named(distribution)}{use}")
     return replace(distribution, process_count_per_instance=count)
 
 
@@ -282,14 +289,14 @@ _TASK_FLAGS = {
 
 def _with_tasks(distribution: TensorFlow, options: argparse.Namespace) -> TensorFlow:
     given = {name: getattr(options, flag) for flag, name in _TASK_FLAGS.items()}
-    return replace(distribution, **{name: value for name, value in given.items() if value not in (None, False)})
+    return replace(distribution, **{name: value for name, value in given.items() if value is not None})
 
 
 def _refuse_tasks(distribution: Distribution, options: argparse.Namespace) -> None:
     for flag in _TASK_FLAGS:
-        if getattr(options, flag) not in (None, False):
-            name = flag.replace("_", "-")
-            raise UserError(f"--{name} is for distribution type tensorflow, and this is {distribution.type}")
+        if getattr(options, flag) is not None:
+            name, own = flag.replace("_", "-"), named(distribution)
+            raise UserError(f"--{name}: expected only with type tensorflow; this job has {own}; add --type tensorflow")
 
 
 def _process_count(wanted: int | str, node_count: int) -> int:

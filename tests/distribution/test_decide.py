@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from operator import ge
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from regiment.distribution.actions import (
     StartProcesses,
     StopNode,
 )
-from regiment.distribution.decide import STOP_MARGIN, decide
+from regiment.distribution.decide import SETTLE, STOP_MARGIN, decide
 from regiment.distribution.events import (
     Event,
     LauncherExited,
@@ -37,6 +38,7 @@ from regiment.distribution.events import (
     StopRequested,
     TimePassed,
 )
+from regiment.distribution.history import events_between
 from regiment.distribution.state import NodeState, Phase, Policy, State, first_state
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus, RunStatus
@@ -49,10 +51,13 @@ GONE: list[Event] = [NodeGone(0), NodeGone(1)]
 
 
 def play(
-    history: list[Event], policy: Policy | None = None, slots: tuple[int, ...] = (2, 2)
+    history: list[Event],
+    policy: Policy | None = None,
+    slots: tuple[int, ...] = (2, 2),
+    helpers: tuple[int, ...] = (),
 ) -> tuple[State, list[tuple[int, Action]]]:
     """Play a history, one event a second, and give the last state and all actions with their seconds."""
-    state = first_state(policy or Policy(), slots, 0.0)
+    state = first_state(policy or Policy(), slots, 0.0, helpers)
     done: list[tuple[int, Action]] = []
     for second, event in enumerate(history, 1):
         state, new = decide(state, event, float(second))
@@ -242,9 +247,157 @@ def test_the_message_of_a_single_process_does_not_speak_of_ranks() -> None:
     assert state.cause is not None and state.cause.message == "the process failed: killed by SIGKILL"
 
 
+# --- processes that the run does not wait for -------------------------------------------------------
+
+HELPERS = (2, 3)
+"""The ranks on node 1; ranks 0 and 1 end the run."""
+TRAINED: list[Event] = [ProcessExited(rank, 0, None, False, 9.0) for rank in (0, 1)]
+WOUND_UP: list[Event] = [NodeStopped(0), NodeStopped(1), NodeCollected(0), NodeCollected(1), *GONE]
+
+
+def test_helpers_are_stopped_once_the_others_have_completed_and_the_run_is_complete() -> None:
+    history = [*UP, *STARTED, *TRAINED, ended_by_us(2), ended_by_us(3), *WOUND_UP]
+    state, done = play(history, helpers=HELPERS)
+    assert done[3:5] == [(10, StopNode(0, 30.0)), (10, StopNode(1, 30.0))]
+    assert (state.status, state.exit_status) == (RunStatus.COMPLETED, ExitStatus.COMPLETED)
+    assert [process.status.value for process in state.processes] == ["Completed", "Completed", "Stopped", "Stopped"]
+
+
+def test_helpers_that_have_ended_by_themselves_need_not_be_stopped() -> None:
+    state, done = play([*UP, *STARTED, *COMPLETED[2:], *TRAINED], helpers=HELPERS)
+    assert done[-2:] == [(12, CollectNode(0)), (12, CollectNode(1))]
+    assert state.cause is None
+
+
+def test_a_helper_that_ends_well_before_the_others_changes_nothing() -> None:
+    state, done = play([*UP, *STARTED, COMPLETED[2]], helpers=HELPERS)
+    assert done[-1] == (4, StartProcesses())
+    assert state.phase is Phase.RUNNING and state.settled_at is None
+
+
+def test_a_helper_that_fails_while_it_is_needed_fails_the_run() -> None:
+    history = [*UP, *STARTED, failed(3, None, "SIGKILL"), TimePassed(), *map(ended_by_us, range(3)), *WOUND_UP]
+    state, _ = play(history, helpers=HELPERS)
+    assert (state.status, state.exit_status) == (RunStatus.FAILED, ExitStatus.JOB_FAILED)
+    assert state.cause is not None and state.cause.message == "rank 3 on node-1 failed first: killed by SIGKILL"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        failed(2, 1),
+        failed(2, None, "SIGABRT"),
+        ProcessExited(2, None, "SIGSEGV", True, 10.0),
+        ProcessExited(2, None, "SIGKILL", True, 10.0),
+    ],
+)
+def test_how_helpers_end_once_the_others_have_completed_does_not_matter(end: ProcessExited) -> None:
+    state, _ = play([*UP, *STARTED, *TRAINED, end, ended_by_us(3), *WOUND_UP], helpers=HELPERS)
+    assert (state.status, state.exit_status) == (RunStatus.COMPLETED, ExitStatus.COMPLETED)
+    assert state.cause is None
+
+
+def test_a_helper_that_fails_a_moment_before_the_others_complete_was_no_longer_needed() -> None:
+    state = play([*UP, *STARTED, TRAINED[0]], helpers=HELPERS)[0]
+    state, _ = decide(state, failed(2, 1), 10.0)
+    state, done = decide(state, TRAINED[1], 10.1)
+    assert done == (StopNode(0, 30.0), StopNode(1, 30.0))
+    assert state.cause is None and state.is_complete
+
+
+def test_a_run_whose_helpers_are_cancelled_is_canceled() -> None:
+    history = [*UP, *STARTED, TRAINED[0], StopRequested("cancelled"), *map(ended_by_us, (1, 2, 3)), *WOUND_UP]
+    state, _ = play(history, helpers=HELPERS)
+    assert (state.status, state.exit_status) == (RunStatus.CANCELED, ExitStatus.CANCELED)
+
+
+def test_a_wish_to_stop_that_comes_while_helpers_are_being_stopped_only_hurries() -> None:
+    history = [*UP, *STARTED, *TRAINED, StopRequested("Ctrl-C"), StopRequested("Ctrl-C", force=True)]
+    state, done = play(history, helpers=HELPERS)
+    assert done[-2:] == [(12, StopNode(0, 0.0)), (12, StopNode(1, 0.0))]
+    assert state.verdict is RunStatus.COMPLETED
+
+
+def test_a_helper_that_does_not_go_is_killed_after_the_grace_and_its_node_given_up_after_that() -> None:
+    state, _ = play([*UP, *STARTED, *TRAINED, NodeStopped(0)], helpers=HELPERS)
+    assert state.wake_at == 10 + 30 + STOP_MARGIN
+    state, _ = decide(state, TimePassed(), state.wake_at)
+    assert state.exit_status is ExitStatus.NODE_ERROR
+
+
+def test_the_record_says_why_helpers_are_stopped() -> None:
+    old, _ = play([*UP, *STARTED, TRAINED[0]], helpers=HELPERS)
+    new, _ = decide(old, TRAINED[1], 10.0)
+    told = [happening for happening in events_between(old, new, 10.0) if happening["event"] == "stopping"]
+    assert [happening["reason"] for happening in told] == ["all that the run waits for have completed"]
+
+
+# --- a launcher on node 0 that starts the processes of all nodes -------------------------------------
+
+ONE = Policy(one_launcher=True)
+
+
+def test_one_launchers_good_end_before_its_processes_reports_spoils_nothing() -> None:
+    state, done = play([*UP, *STARTED, LauncherExited(0, 0, None), *COMPLETED], ONE)
+    assert done[-2:] == [(13, CollectNode(0)), (13, CollectNode(1))]
+    assert state.cause is None
+    state, _ = play([*UP, *STARTED, *COMPLETED, LauncherExited(0, 0, None)], ONE)
+    assert state.cause is None
+
+
+def test_one_launcher_that_ends_before_a_node_has_even_reported_a_start_is_given_a_moment() -> None:
+    history = [*UP, STARTED[0], STARTED[1], LauncherExited(0, 0, None), COMPLETED[0], COMPLETED[1]]
+    state, done = play(history, ONE)
+    assert done[-1] == (4, StartProcesses()), "node 1 may still have its say"
+    for event in (STARTED[2], COMPLETED[2], STARTED[3], COMPLETED[3]):
+        state, done_now = decide(state, event, 7.1)
+    assert done_now == (CollectNode(0), CollectNode(1))
+    assert state.cause is None
+
+
+def test_one_launchers_good_end_is_no_success_of_processes_that_never_reported() -> None:
+    history = [*UP, *STARTED[:2], *COMPLETED[:2], LauncherExited(0, 0, None), TimePassed(), *WOUND_UP]
+    state, _ = play(history, ONE)
+    assert (state.status, state.exit_status) == (RunStatus.FAILED, ExitStatus.JOB_FAILED)
+    assert state.cause is not None
+    assert state.cause.message == "the launcher on node-0 ended before its processes had ended: exit code 0"
+
+
+def test_reports_that_are_later_than_the_moment_given_still_make_it_a_success() -> None:
+    history = [*UP, *STARTED, *COMPLETED[:2], LauncherExited(0, 0, None), TimePassed(), *COMPLETED[2:], *WOUND_UP]
+    state, _ = play(history, ONE)
+    assert (state.status, state.exit_status) == (RunStatus.COMPLETED, ExitStatus.COMPLETED)
+
+
+def test_a_process_that_failed_takes_the_blame_from_the_one_launcher_that_reported_it() -> None:
+    end, report = failed(3), LauncherExited(0, 7, None)
+    for order in ([end, report], [report, end], [report, TimePassed(), end]):
+        state, _ = play([*UP, *STARTED, *order], ONE)
+        assert state.cause is not None and state.cause.message == "rank 3 on node-1 failed first: exit code 7"
+
+
+def test_one_launcher_that_is_killed_is_to_blame_whatever_its_processes_do_of_that() -> None:
+    state, _ = play([*UP, *STARTED, LauncherExited(0, None, "SIGKILL"), failed(3, 1)], ONE)
+    assert state.cause is not None
+    assert state.cause.message == "the launcher on node-0 ended before its processes had ended: killed by SIGKILL"
+
+
+def test_one_launcher_that_starts_nothing_stops_the_run_in_a_moment() -> None:
+    state, _ = play([*UP, LauncherExited(0, 2, None)], ONE)
+    assert state.wake_at == 5 + SETTLE
+    state, done = decide(state, TimePassed(), state.wake_at)
+    assert done == (StopNode(0, 30.0), StopNode(1, 30.0))
+    assert state.cause is not None
+    assert state.cause.message == "the launcher on node-0 ended before it started its processes: exit code 2"
+
+
+# --- random walks -----------------------------------------------------------------------------------
+
+
 def all_events(nodes: int, ranks: int) -> list[Event]:
     found: list[Event] = [
         TimePassed(),
+        RejoinRequested(),
         StopRequested("stop"),
         StopRequested("kill", force=True),
     ]
@@ -267,24 +420,43 @@ def all_events(nodes: int, ranks: int) -> list[Event]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(300))
+def any_policy(chance: random.Random, nodes: int) -> Policy:
+    shapes: list[dict[str, Any]] = [
+        {},
+        {"launcher_restarts": 1},
+        {"one_launcher": True},
+        {"min_nodes": chance.randint(1, nodes)},
+        {"min_nodes": chance.randint(1, nodes), "launcher_restarts": 1},
+    ]
+    return Policy(grace=5.0, time_limit=chance.choice([None, 200.0]), **chance.choice(shapes))
+
+
+def any_run(chance: random.Random) -> tuple[State, list[Event]]:
+    """A run of any shape, at its beginning, and all that can happen to it."""
+    slots = tuple(chance.randint(1, 3) for _ in range(chance.randint(1, 4)))
+    helpers = chance.sample(range(sum(slots)), chance.choice([0, 0, sum(slots) // 2]))
+    return first_state(any_policy(chance, len(slots)), slots, 0.0, helpers), all_events(len(slots), sum(slots))
+
+
+@pytest.mark.parametrize("seed", range(500))
 def test_on_a_random_walk_no_state_leaves_its_end_and_every_process_is_accounted_for(seed: int) -> None:
     chance = random.Random(seed)
-    slots = tuple(chance.randint(1, 3) for _ in range(chance.randint(1, 4)))
-    policy = Policy(grace=5.0, time_limit=chance.choice([None, 200.0]), launcher_restarts=chance.choice([0, 0, 1]))
-    state, now = first_state(policy, slots, 0.0), 0.0
-    choices = all_events(len(slots), sum(slots))
-    ended = False
+    (state, choices), now = any_run(chance), 0.0
+    policy, ended = state.policy, False
     for _ in range(400):
         now += chance.random() * 3
         old = state
-        state, done = decide(old, chance.choice(choices), now)
+        event = chance.choice(choices)
+        state, done = decide(old, event, now)
         if ended:
             assert done == () and state == old, "nothing is done after the end"
-        assert all(map(ge, state.nodes, old.nodes)), "a node only moves forward"
+        came_back = isinstance(event, RejoinRequested) and policy.min_nodes is not None and old.phase is Phase.RUNNING
+        assert came_back or all(map(ge, state.nodes, old.nodes)), "a node only moves forward"
         for before, after in zip(old.processes, state.processes, strict=True):
             restarts = policy.launcher_restarts > 0 and old.phase is Phase.RUNNING
+            restarts = restarts or (came_back and after.is_joining)
             assert not before.status.has_ended or after == before or restarts, "an ended process stays ended"
+            assert after.ends_run == before.ends_run, "a helper stays one"
         if any(isinstance(action, EndRun) for action in done):
             ended = True
             assert state.status.is_terminal
@@ -292,16 +464,45 @@ def test_on_a_random_walk_no_state_leaves_its_end_and_every_process_is_accounted
         assert (state.phase is Phase.ENDED) == ended
 
 
-@pytest.mark.parametrize("seed", range(100))
-def test_success_always_means_that_every_process_reported_exit_code_0(seed: int) -> None:
+def likely(chance: random.Random, choices: list[Event], state: State) -> Event:
+    """Something that happens, more often than not for the good."""
+    bad = (StopRequested, NodeFailed, NodeLost, LauncherExited, RejoinRequested)
+    while True:
+        event = chance.choice(choices)
+        is_bad = isinstance(event, bad) or (isinstance(event, ProcessExited) and event.exit_code != 0)
+        is_bad = is_bad or (isinstance(event, NodeGone) and state.phase is not Phase.RELEASING)
+        if not is_bad or chance.random() < 0.004:
+            return event
+
+
+def walked(seed: int) -> State:
+    """Give the last state of a random walk on which things mostly go well."""
     chance = random.Random(seed)
-    state = first_state(Policy(), (2, 2), 0.0)
-    choices = all_events(2, 4)
-    for second in range(300):
-        state, _ = decide(state, chance.choice(choices), float(second))
-        if state.status is RunStatus.COMPLETED:
-            assert all(process.exit_code == 0 for process in state.processes)
-            assert state.exit_status is ExitStatus.COMPLETED
+    state, choices = any_run(chance)
+    for step in range(1000):
+        state, _ = decide(state, likely(chance, choices, state), step * 0.02)
+    return state
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_success_always_means_that_every_process_that_counts_reported_exit_code_0(seed: int) -> None:
+    state = walked(seed)
+    if state.status is RunStatus.COMPLETED:
+        assert state.exit_status is ExitStatus.COMPLETED
+        counting = [process for process in state.processes if process.ends_run]
+        if state.policy.min_nodes is not None:
+            counting = [process for process in counting if process.status is not ProcessStatus.LOST]
+            counting = [process for process in counting if not process.is_joining]
+        assert counting and all(process.exit_code == 0 for process in counting)
+
+
+def test_random_walks_come_to_good_ends_and_bad_ones() -> None:
+    """Else the properties above would say nothing."""
+    states = [walked(seed) for seed in range(200)]
+    ends = {(state.status, state.policy.one_launcher, state.policy.min_nodes is not None) for state in states}
+    for shape in ((False, False), (True, False), (False, True)):
+        for status in (RunStatus.COMPLETED, RunStatus.FAILED):
+            assert (status, *shape) in ends
 
 
 def test_every_run_ends_even_if_no_node_ever_answers() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
 from regiment.jobs.data import DataInput, DataMode, LiteralInput, Output
 from regiment.jobs.spec import (
+    Distribution,
     Environment,
     JobSpec,
     Mpi,
@@ -73,7 +75,7 @@ distributions = st.one_of(
     st.just(Plain()),
     st.builds(PyTorch, st.none() | counts),
     st.builds(Mpi, counts),
-    st.builds(TensorFlow, counts, st.integers(0, 3)),
+    st.builds(TensorFlow, counts, st.integers(0, 3), st.booleans(), st.booleans()),
     st.builds(Ray, st.none() | counts, st.none() | names, st.none() | st.booleans()),
 )
 parameters = st.one_of(
@@ -119,8 +121,16 @@ code = st.sampled_from(
         {"code_url": "git+https://example.org/x.git@main&subdirectory=y"},
     ]
 )
+
+
+def _spec(where: dict[str, str], instance_count: int, distribution: Distribution, **fields: Any) -> JobSpec:
+    if isinstance(distribution, TensorFlow):  # Each of its nodes has something to do.
+        instance_count = min(instance_count, distribution.task_count)
+    return JobSpec(**where, instance_count=instance_count, distribution=distribution, **fields)  # type: ignore[arg-type]
+
+
 specs = st.builds(
-    lambda where, **fields: JobSpec(**where, **fields),
+    _spec,
     code,
     command=commands.map(ShellCommand),
     experiment_name=names,

@@ -36,6 +36,26 @@ code: nowhere
         (["run", "--torchrun-arg=--nnodes=3", "--type", "pytorch", "--nproc", "1", "--", "true"], "--nnodes"),
         (["run", "--timeout", "nan", "--", "true"], "number of seconds"),
         (["run", "--workspace", "/proc/nowhere", "--", "true"], "--workspace"),
+        (["run", "--type", "tensorflow", "--workers", "0", "--", "true"], "--workers: 0 is below 1"),
+        (["run", "--type", "tensorflow", "--workers", "-1", "--", "true"], "--workers: -1 is below 1"),
+        (["run", "--type", "tensorflow", "--parameter-servers", "-1", "--", "true"], "--parameter-servers: -1 is neg"),
+        (["run", "--type", "tensorflow", "--stop-when", "never", "--", "true"], "--stop-when: invalid choice: 'never'"),
+        (["run", "--type", "tensorflow", "--nproc", "2", "--", "true"], "this job has type tensorflow; use --workers"),
+        (
+            ["run", "--type", "pytorch", "--chief", "--", "true"],
+            "--chief: expected only with type tensorflow; this job",
+        ),
+        (["run", "--evaluator", "--", "true"], "this job has no distribution; add --type tensorflow"),
+        (["run", "--type", "mpi", "--workers", "2", "--", "true"], "--workers: expected only with type tensorflow"),
+        (
+            ["run", "--stop-when", "all", "--", "true"],
+            "--stop-when: expected only with type tensorflow; this job has no",
+        ),
+        (
+            ["run", "--type", "tensorflow", "--nodes", "4", "--workers", "2", "--parameter-servers", "1", "--", "true"],
+            "found 3 tasks (2 workers, 1 parameter server) for 4 nodes; ask for fewer nodes, or for more workers",
+        ),
+        (["run", "--type", "tensorflow", "--workers", "100001", "--", "true"], "at most 100,000 processes in all"),
         (["frobnicate"], "frobnicate"),
         ([], "COMMAND"),
     ],
@@ -62,6 +82,73 @@ def test_every_fault_of_a_job_file_is_told_at_once_with_its_line(lab: Lab, comma
         ["job.yml:4", "distribution.process_count_per_instance"],
         ["job.yml:5", "code"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "more", "fault"),
+    [
+        ("{type: tensorflow, worker_count: 0}", "", "2: distribution.worker_count: expected at least 1, found 0"),
+        ("{type: tensorflow, worker_count: -2}", "", "2: distribution.worker_count: expected at least 1, found -2"),
+        ("{type: tensorflow, worker_count: two}", "", "2: distribution.worker_count: expected a whole number"),
+        (
+            "{type: tensorflow, parameter_server_count: -1}",
+            "",
+            "2: distribution.parameter_server_count: expected 0 or more, found -1",
+        ),
+        (
+            "{type: tensorflow, worker_count: 0, parameter_server_count: 2}",
+            "",
+            "2: distribution.worker_count: expected at least 1, found 0",
+        ),
+        (
+            "{type: tensorflow, worker_count: 1, parameter_server_count: 1}",
+            "resources: {instance_count: 4}",
+            "2: distribution.worker_count: expected at least one task a node, found 2 tasks (1 worker, 1 param",
+        ),
+        (
+            "{type: tensorflow, worker_count: 1}",
+            "resources: {instance_count: 4}\nregiment: {chief: true, evaluator: true}",
+            "2: distribution.worker_count: expected at least one task a node, found 3 tasks (1 chief, 1 worker,",
+        ),
+        (
+            "{type: tensorflow, process_count_per_instance: 2}",
+            "",
+            "2: distribution.process_count_per_instance: unknown key",
+        ),
+        ("{type: pytorch}", "regiment: {chief: true}", "3: regiment.chief: expected only with type tensorflow; this j"),
+        ("{type: mpi}", "regiment: {evaluator: true}", "3: regiment.evaluator: expected only with type tensorflow; th"),
+        (
+            None,
+            "regiment: {chief: true}",
+            "3: regiment.chief: expected only with type tensorflow; this job has no distr",
+        ),
+        ("{type: pytorch}", "regiment: {stop_when: all}", "3: regiment.stop_when: expected only with type tensorflow;"),
+        ("{type: tensorflow}", "regiment: {stop_when: never}", "3: regiment.stop_when: unknown value 'never'"),
+        ("{type: tensorflow}", "regiment: {chief: 2}", "3: regiment.chief: expected true or false"),
+        (
+            "{type: tensorflow}",
+            "regiment: {nodes: '1:4'}",
+            "3: regiment.nodes: elastic nodes are torchrun's: they need",
+        ),
+    ],
+)
+def test_what_does_not_fit_a_tensorflow_job_is_named_with_line_and_key(
+    lab: Lab, distribution: str | None, more: str, fault: str
+) -> None:
+    line = "experiment_name: e" if distribution is None else f"distribution: {distribution}"
+    lab.write("job.yml", f"command: echo hi\n{line}\n{more}\n")
+    for command in ("validate", "run"):
+        result = lab.run(command, "job.yml")
+        assert result.returncode == 2
+        assert result.stderr.startswith(f"job.yml:{fault}"), result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_flags_go_over_the_tasks_of_a_tensorflow_job(lab: Lab) -> None:
+    lab.write("job.yml", "command: echo hi\ndistribution: {type: tensorflow, parameter_server_count: 2}\n")
+    query = ("--query", "nodes[].processes[].name", "-o", "json")
+    plan = lab.run("plan", "job.yml", "--workers", "2", "--parameter-servers", "0", "--chief", *query)
+    assert plan.stdout.split() == ["[", '"chief_0",', '"worker_0",', '"worker_1"', "]"]
 
 
 def test_a_plain_script_that_is_not_in_the_snapshot_is_found_before_anything_runs(lab: Lab) -> None:

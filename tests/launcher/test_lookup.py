@@ -174,12 +174,12 @@ def test_a_plan_shows_inputs_outputs_and_the_command_as_it_will_be(lab: Lab) -> 
 
 
 def test_what_cannot_be_started_yet_is_refused_by_plan_and_run_only(lab: Lab) -> None:
-    write_job(lab, distribution={"type": "tensorflow", "worker_count": 1})
+    write_job(lab, distribution={"type": "ray"})
     ok(lab, "validate", "job.yml")
     for command in ("plan", "run"):
         result = lab.run(command, "job.yml")
         assert result.returncode == 2
-        assert "running the distribution type 'tensorflow' is not supported yet" in result.stderr
+        assert "running the distribution type 'ray' is not supported yet" in result.stderr
 
 
 def test_a_value_that_no_quoting_holds_is_refused_before_anything_is_made(lab: Lab) -> None:
