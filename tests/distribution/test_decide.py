@@ -252,6 +252,7 @@ def test_the_message_of_a_single_process_does_not_speak_of_ranks() -> None:
 HELPERS = (2, 3)
 """The ranks on node 1; ranks 0 and 1 end the run."""
 TRAINED: list[Event] = [ProcessExited(rank, 0, None, False, 9.0) for rank in (0, 1)]
+STOPPED: list[Event] = [ended_by_us(rank) for rank in range(4)]
 WOUND_UP: list[Event] = [NodeStopped(0), NodeStopped(1), NodeCollected(0), NodeCollected(1), *GONE]
 
 
@@ -276,7 +277,7 @@ def test_a_helper_that_ends_well_before_the_others_changes_nothing() -> None:
 
 
 def test_a_helper_that_fails_while_it_is_needed_fails_the_run() -> None:
-    history = [*UP, *STARTED, failed(3, None, "SIGKILL"), TimePassed(), *map(ended_by_us, range(3)), *WOUND_UP]
+    history = [*UP, *STARTED, failed(3, None, "SIGKILL"), TimePassed(), *STOPPED[:3], *WOUND_UP]
     state, _ = play(history, helpers=HELPERS)
     assert (state.status, state.exit_status) == (RunStatus.FAILED, ExitStatus.JOB_FAILED)
     assert state.cause is not None and state.cause.message == "rank 3 on node-1 failed first: killed by SIGKILL"
@@ -306,7 +307,7 @@ def test_a_helper_that_fails_a_moment_before_the_others_complete_was_no_longer_n
 
 
 def test_a_run_whose_helpers_are_cancelled_is_canceled() -> None:
-    history = [*UP, *STARTED, TRAINED[0], StopRequested("cancelled"), *map(ended_by_us, (1, 2, 3)), *WOUND_UP]
+    history = [*UP, *STARTED, TRAINED[0], StopRequested("cancelled"), *STOPPED[1:], *WOUND_UP]
     state, _ = play(history, helpers=HELPERS)
     assert (state.status, state.exit_status) == (RunStatus.CANCELED, ExitStatus.CANCELED)
 

@@ -71,7 +71,8 @@ def any_jobs(draw: st.DrawFn) -> tuple[JobSpec, tuple[int, ...]]:
     chief, evaluator = draw(st.booleans()) and total > 1, draw(st.booleans()) and total > 2
     workers = draw(st.integers(1, total - chief - evaluator))
     tensorflow = TensorFlow(workers, total - workers - chief - evaluator, chief, evaluator)
-    kind = draw(st.sampled_from([PyTorch(1), PyTorch(), Mpi(1), Plain(), tensorflow]))
+    kinds: list[Distribution] = [PyTorch(1), PyTorch(), Mpi(1), Plain(), tensorflow]
+    kind = draw(st.sampled_from(kinds))
     method = draw(st.sampled_from(StartMethod))
     stop_when = draw(st.none() | st.sampled_from(StopWhen)) if kind is tensorflow else None
     return job(kind, len(slots), start_method=method, stop_when=stop_when), slots
