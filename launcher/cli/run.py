@@ -115,6 +115,7 @@ def plan(options: argparse.Namespace) -> int:
             cpus=share.cpus,
             python=sys.executable,
             gpus=share.gpus,
+            shares_gpus=share.shares_gpus,
             numa=numa_nodes(),
             ports=(f"{{port of node-{index}}}",) * slots if wants_ports(spec) else (),
             data=f"{{data of node-{index}}}",
@@ -348,7 +349,7 @@ def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
         "bind": options.bind and Binding(options.bind),
         "grace": options.grace,
         "mpirun": options.mpirun,
-        "prefix": options.prefix and _checked("--prefix", check_prefix, tuple(shlex.split(options.prefix))),
+        "prefix": _prefix(options.prefix),
         "prefix_ranks": options.prefix_ranks,
     }
     own = replace(spec.options, **{key: value for key, value in given.items() if value is not None})
@@ -358,6 +359,16 @@ def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
         torchrun_args=(*own.torchrun_args, *options.torchrun_arg),
         mpirun_args=(*own.mpirun_args, *options.mpirun_arg),
     )
+
+
+def _prefix(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UserError(f"--prefix {text!r}: {str(error).lower()}") from None
+    return _checked("--prefix", check_prefix, words)
 
 
 def _variables(flags: list[str]) -> dict[str, str]:

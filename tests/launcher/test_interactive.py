@@ -191,7 +191,8 @@ def test_a_viewer_that_is_told_to_end_gives_the_terminal_back(lab: Lab) -> None:
 
 
 def test_a_killed_viewer_leaves_nothing_and_the_terminal_as_it_was(lab: Lab) -> None:
-    with session(lab, "input('up ')", "--nodes", "2") as screen:
+    program = "import os, time; input('up ') if os.environ['RANK'] == '0' else time.sleep(60)"
+    with session(lab, program, "--nodes", "2") as screen:
         usual = settings(screen)
         screen.read_until("up ")
         lab.wait_until(lambda: settings(screen) != usual)
