@@ -25,9 +25,10 @@ TORCHRUN = """\
   torchrun --nnodes $REGIMENT_NODE_COUNT --node-rank $NODE_RANK
   --master-addr $MASTER_ADDR --master-port $MASTER_PORT --nproc-per-node 2 train.py --lr 0.1
 """
+# --cpu would make it start one process only; the script says that it wants none of the GPUs.
 ACCELERATE = """\
 >-
-  accelerate launch --cpu --multi_cpu --num_machines $REGIMENT_NODE_COUNT --num_processes 4 --machine_rank $NODE_RANK
+  accelerate launch --multi_gpu --num_machines $REGIMENT_NODE_COUNT --num_processes 4 --machine_rank $NODE_RANK
   --main_process_ip $MASTER_ADDR --main_process_port $MASTER_PORT --mixed_precision no --dynamo_backend no train.py
 """
 
@@ -36,15 +37,15 @@ import sys, torch, torch.distributed as dist
 dist.init_process_group("gloo")
 total = torch.tensor([dist.get_rank() + 1.0])
 dist.all_reduce(total)
-print("sum", total.item(), "of", dist.get_world_size(), sys.argv[1:], flush=True)
+sys.stdout.write(f"sum {total.item()} of {dist.get_world_size()} {sys.argv[1:]}\n")
 dist.destroy_process_group()
 """
 ACCELERATED = """\
-import torch
+import sys, torch
 from accelerate import Accelerator
 accelerator = Accelerator(cpu=True)
 total = accelerator.reduce(torch.tensor([accelerator.process_index + 1.0]))
-print("sum", total.item(), "of", accelerator.num_processes, flush=True)
+sys.stdout.write(f"sum {total.item()} of {accelerator.num_processes}\n")
 accelerator.end_training()
 """
 
