@@ -37,7 +37,7 @@ import sys, torch, torch.distributed as dist
 dist.init_process_group("gloo")
 total = torch.tensor([dist.get_rank() + 1.0])
 dist.all_reduce(total)
-sys.stdout.write(f"sum {total.item()} of {dist.get_world_size()} {sys.argv[1:]}\n")
+sys.stdout.write(f"sum {total.item()} of {dist.get_world_size()} {sys.argv[1:]}\\n")
 dist.destroy_process_group()
 """
 ACCELERATED = """\
@@ -45,7 +45,7 @@ import sys, torch
 from accelerate import Accelerator
 accelerator = Accelerator(cpu=True)
 total = accelerator.reduce(torch.tensor([accelerator.process_index + 1.0]))
-sys.stdout.write(f"sum {total.item()} of {accelerator.num_processes}\n")
+sys.stdout.write(f"sum {total.item()} of {accelerator.num_processes}\\n")
 accelerator.end_training()
 """
 
