@@ -89,6 +89,34 @@ def test_a_rank_under_torchrun_has_the_terminal_too(lab: Lab) -> None:
     assert [row["status"] for row in lab.status("r")] == ["Completed"] * 4
 
 
+@pytest.mark.torch
+@pytest.mark.slow
+def test_a_rank_that_torchrun_restarts_gets_the_terminal_again(lab: Lab) -> None:
+    program = "import os, sys; n = os.environ['TORCHELASTIC_RESTART_COUNT']; sys.exit(int(input(n + ' ends with? ')))"
+    flags = ("--nproc", "1", "--type", "pytorch", "--torchrun-arg=--max-restarts=1")
+    with session(lab, program, *flags) as screen:
+        screen.read_until("0 ends with? ")
+        screen.type("3\n")
+        screen.read_until("1 ends with? ")
+        screen.type("0\n")
+        assert screen.wait() == 0
+    assert lab.log("r", "70_driver_log.txt") == "0 ends with? 3\n1 ends with? 0\n"
+
+
+def test_a_viewer_that_was_paused_goes_on_with_the_session(lab: Lab) -> None:
+    with session(lab, "print('got', input('up '))") as screen:
+        usual = settings(screen)
+        screen.read_until("up ")
+        os.kill(screen.pid, signal.SIGSTOP)
+        os.waitpid(screen.pid, os.WUNTRACED)
+        termios.tcsetattr(screen.master, termios.TCSANOW, usual)  # as the shell does that has the terminal meanwhile
+        os.kill(screen.pid, signal.SIGCONT)
+        lab.wait_until(lambda: settings(screen) != usual)
+        screen.type("it\n")
+        screen.read_until("got it")
+        assert screen.wait() == 0
+
+
 def test_ctrl_c_is_the_ranks_own(lab: Lab) -> None:
     program = """\
 import time
