@@ -34,7 +34,7 @@ Tails = Mapping[int, tuple[str, ...]]
 
 def suspects(state: State) -> tuple[int, ...]:
     """Give the ranks whose last words are worth reading: those that failed, and those we stopped after that."""
-    if state.cause is None or (state.cause.rank is None and not state.cause.is_launchers):
+    if state.cause is None or (state.cause.rank is None and not state.cause.is_report):
         return ()
     wanted = (ProcessStatus.FAILED, ProcessStatus.STOPPED)
     return tuple(rank for rank, process in enumerate(state.processes) if process.status in wanted)
@@ -43,7 +43,7 @@ def suspects(state: State) -> tuple[int, ...]:
 def reconsidered(state: State, tails: Tails) -> State:
     """Give the state with the blame where the logs put it; as it was where they say nothing against that."""
     cause = state.cause
-    if cause is None or (cause.rank is None and not cause.is_launchers):
+    if cause is None or (cause.rank is None and not cause.is_report):
         return state
     if cause.rank is not None and not _is_victim(tails.get(cause.rank, ())):
         return state

@@ -140,12 +140,31 @@ def command_argv(command: Command) -> tuple[str, ...]:
 
 
 def _notes(placement: Placement) -> Iterator[str]:
+    short: dict[tuple[int, int], list[Node]] = {}
     for node in placement.nodes:
         if node.gpus and len(node.gpus) < node.slots:
-            yield (
-                f"{node.node_id} has {len(node.gpus)} GPUs for {node.slots} processes: a program that takes GPU number "
-                f"LOCAL_RANK fails there with 'invalid device ordinal' from local rank {len(node.gpus)} on"
-            )
+            short.setdefault((len(node.gpus), node.slots), []).append(node)
+    for (gpus, slots), nodes in short.items():
+        yield (
+            f"{_named(nodes)} {_counted(gpus, 'GPU')} for {slots} processes: a program that takes GPU number "
+            f"LOCAL_RANK fails there with 'invalid device ordinal' from local rank {gpus} on"
+        )
+    sharing = [node for node in placement.nodes if node.shares_gpus]
+    if sharing:
+        shared = {gpu for node in sharing for gpu in node.gpus or ()}
+        yield (
+            f"{len(sharing)} nodes emulated here share {_counted(len(shared), 'GPU')}: NCCL refuses two ranks on one "
+            "GPU ('Duplicate GPU detected'); gloo does not mind"
+        )
+
+
+def _named(nodes: list[Node]) -> str:
+    others = len(nodes) - 1
+    return f"{nodes[0].node_id} and {_counted(others, 'other node')} each have" if others else f"{nodes[0].node_id} has"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 # --- what the kinds of distribution have of their own -----------------------------------------------

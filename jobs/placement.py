@@ -25,6 +25,8 @@ class Node:
     """Path of the Python that starts the job's launcher there; its folder comes first in PATH."""
     gpus: tuple[str, ...] | None = None
     """The values of CUDA_VISIBLE_DEVICES that are its share, or None where the node has no say in them."""
+    shares_gpus: bool = False
+    """Whether another node, emulated on the same machine, has some of them too."""
     numa: tuple[tuple[int, ...], ...] = ()
     """Its NUMA nodes' processors, where it says."""
     ports: tuple[str, ...] = ()

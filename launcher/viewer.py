@@ -24,6 +24,8 @@ _REFRESH = 0.1
 """Seconds between two looks of the view at what is new."""
 _HANG_UP_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL when the terminal has hung up."""
+_SHOWN = {signal.SIGINT: "Ctrl-C"}
+"""What a person did, where it was not a signal's name."""
 _LAST_WORDS_LIMIT = 5.0
 """Seconds a coordinator that hung up may take to be dead."""
 
@@ -31,8 +33,8 @@ _LAST_WORDS_LIMIT = 5.0
 class Viewer:
     """One person's look at one run."""
 
-    def __init__(self, folder: RunFolder, connection: socket.socket, view: View) -> None:
-        self._loop = Loop()
+    def __init__(self, folder: RunFolder, connection: socket.socket, view: View, loop: Loop | None = None) -> None:
+        self._loop = loop or Loop()
         self._folder = folder
         self._view = view
         self._channel = Channel(self._loop, connection, self._take, self._coordinator_left)
@@ -43,7 +45,19 @@ class Viewer:
 
     def watch(self) -> None:
         """Ask for everything from the first event on; a run's own viewer gets that unasked."""
-        self._channel.send(messages.pack(messages.Watch(messages.PROTOCOL)))
+        self.tell(messages.Watch(messages.PROTOCOL))
+
+    def cancel(self, where: str) -> None:
+        """Cancel the run, which is the person's own; `where` says with what. A second time, kill it."""
+        self._interrupted(signal.SIGINT, where)()
+
+    def hang_up(self) -> None:
+        """End the run, for the terminal it belongs to is gone."""
+        self._interrupted(signal.SIGHUP)()
+
+    def tell(self, message: messages.FromViewer) -> None:
+        """Say something to the run's coordinator."""
+        self._channel.send(messages.pack(message))
 
     def run(self, *, owns_run: bool) -> int:
         """Show the run until it has ended; gives the exit status.
@@ -98,16 +112,18 @@ class Viewer:
         if self._ended is None:
             self._loop.stop()
 
-    def _interrupted(self, number: signal.Signals) -> Callable[[], None]:
+    def _interrupted(self, number: signal.Signals, name: str | None = None) -> Callable[[], None]:
         def handle() -> None:
+            if number is signal.SIGHUP and self._signal is signal.SIGHUP:
+                return  # A window that closes says so twice, by a signal and by the end of what is typed.
             self._interrupts += 1
             self._signal = self._signal or number
             if self._interrupts > 2:
                 self._give_up()
                 return
-            reason = "cancelled by Ctrl-C" if number is signal.SIGINT else f"cancelled by {number.name}"
+            reason = f"cancelled by {name or _SHOWN.get(number, number.name)}"
             grace = _HANG_UP_GRACE if number is signal.SIGHUP else None
-            self._channel.send(messages.pack(messages.StopRun(reason, self._interrupts > 1, grace)))
+            self.tell(messages.StopRun(reason, self._interrupts > 1, grace))
 
         return handle
 

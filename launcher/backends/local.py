@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,13 +32,16 @@ class Share:
     cpus: tuple[int, ...]
     gpus: tuple[str, ...] | None
     """Values for CUDA_VISIBLE_DEVICES; None where the machine has none to share."""
+    shares_gpus: bool = False
+    """Whether another node has some of them too."""
 
 
 def machine_shares(node_count: int) -> tuple[Share, ...]:
     """Share this process's processors and GPUs among that many nodes."""
     cpus = shares(sorted(os.sched_getaffinity(0)), node_count)
     gpus = shares(visible_gpus(), node_count)
-    return tuple(Share(c, g or None) for c, g in zip(cpus, gpus, strict=True))
+    owners = Counter(gpu for share in gpus for gpu in share)
+    return tuple(Share(c, g or None, any(owners[gpu] > 1 for gpu in g)) for c, g in zip(cpus, gpus, strict=True))
 
 
 def visible_gpus() -> tuple[str, ...]:

@@ -107,6 +107,7 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--detach", action="store_true", help="print the run's id and leave it running")
     add("--quiet", "-q", action="store_true", help="print errors only")
+    add("--interactive", type=_not_negative, metavar="RANK", help="give this terminal to one process, for a debugger")
     add("--pass-exit-code", action="store_true", help="end with the exit code of the process that failed first")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from regiment.distribution.environment import masked
+from regiment.distribution.planner import make_plan, masked_plan, node_slots, wants_ports
 from regiment.jobs.checks import (
     check_name,
     check_process_total,
@@ -36,11 +37,12 @@ from regiment.jobs.spec import (
     StopWhen,
     TensorFlow,
 )
-from regiment.jobs.workspace import Workspace, find_workspace
+from regiment.jobs.workspace import RunFolder, Workspace, find_workspace
 
 from ..backends.local import MOST_NODES, machine_shares
 from ..lookup import looked_up
 from ..mpi import find_mpirun
+from ..node.messages import Terminal
 from ..node.processes import numa_nodes
 from ..submit import Submission, check_launcher, submit
 from .output import answer, say
@@ -61,34 +63,45 @@ class Request:
 def run(options: argparse.Namespace) -> int:
     """Run a job and show it until it ends, or leave it running."""
     request = _request(options)
+    if options.interactive is not None:
+        _check_interactive(request.spec, options)
     for note in request.notes:
         say(f"regiment: {note}", quiet=options.quiet)
     workspace = _workspace(options)
-    submission = submit(request.spec, request.text, workspace, attached=not options.detach)
-    for note in submission.notes:
-        say(f"regiment: {note}", quiet=options.quiet)
+
+    def start(terminal: Terminal | None = None) -> Submission:
+        submission = submit(request.spec, request.text, workspace, attached=not options.detach, terminal=terminal)
+        for note in submission.notes:
+            say(f"regiment: {note}", quiet=options.quiet)
+        return submission
+
     if options.detach:
+        submission = start()
         submission.connection.close()
         print(submission.folder.run_id)
         return 0
-    return _watch(submission, options)
+    if options.interactive is not None:
+        from ..interactive import run_interactively
 
-
-def _watch(submission: Submission, options: argparse.Namespace) -> int:
-    from ..view import choose_view
-    from ..viewer import Viewer
-
-    view = choose_view(sys.stdout, sys.stderr, options.quiet, submission.folder.root)
-    status = Viewer(submission.folder, submission.connection, view).run(owns_run=True)
-    record = read_record(submission.folder.record)
+        folder, status = run_interactively(start, options.interactive, quiet=options.quiet)
+    else:
+        folder, status = _watch(start(), options)
+    record = read_record(folder.record)
     if options.pass_exit_code and record.job_exit_code is not None:
         return record.job_exit_code
     return status
 
 
+def _watch(submission: Submission, options: argparse.Namespace) -> tuple[RunFolder, int]:
+    from ..view import choose_view
+    from ..viewer import Viewer
+
+    view = choose_view(sys.stdout, sys.stderr, options.quiet, submission.folder.root)
+    return submission.folder, Viewer(submission.folder, submission.connection, view).run(owns_run=True)
+
+
 def plan(options: argparse.Namespace) -> int:
     """Show nodes, argv and environment of every process; ports and addresses are placeholders."""
-    from regiment.distribution.planner import make_plan, masked_plan, node_slots, wants_ports
     from regiment.jobs.placement import Node, Placement
     from regiment.jobs.plain import to_plain
 
@@ -107,6 +120,7 @@ def plan(options: argparse.Namespace) -> int:
             cpus=share.cpus,
             python=sys.executable,
             gpus=share.gpus,
+            shares_gpus=share.shares_gpus,
             numa=numa_nodes(),
             ports=(f"{{port of node-{index}}}",) * slots if wants_ports(spec) else (),
             data=f"{{data of node-{index}}}",
@@ -167,6 +181,7 @@ def _request(options: argparse.Namespace) -> Request:
     notes = (*request.notes, *_environment_note(spec))
     spec = looked_up(spec, _workspace(options), options.inputs)
     _check_size(spec)
+    _check_prefix_ranks(spec, options)
     if spec.instance_count > MOST_NODES:
         raise UserError(f"{spec.instance_count:,} nodes are more than the {MOST_NODES} that one machine can emulate")
     return Request(spec, request.text or _job_file_of(spec), notes)
@@ -183,6 +198,31 @@ def _check_size(spec: JobSpec) -> None:
 def _check_options(spec: JobSpec) -> None:
     for key, complaint in complaints(spec.distribution, spec.options):
         raise UserError(f"--{key.replace('_', '-')}: {complaint}")
+
+
+def _check_prefix_ranks(spec: JobSpec, options: argparse.Namespace) -> None:
+    """See that the job has the ranks that its prefix is for; only with all flags its size is known."""
+    count = sum(node_slots(spec))
+    beyond = [rank for rank in spec.options.prefix_ranks or () if rank >= count]
+    if beyond:
+        is_files = options.prefix_ranks is None and options.job_file is not None
+        place = f"{options.job_file}: regiment.prefix_ranks" if is_files else "--prefix-ranks"
+        raise UserError(f"{place}: there is no rank {beyond[0]}; {_ranks_of(count)}")
+
+
+def _check_interactive(spec: JobSpec, options: argparse.Namespace) -> None:
+    """See that there can be a session with the rank before anything is made."""
+    count = sum(node_slots(spec))
+    if options.detach:
+        raise UserError("--interactive needs this terminal until the run ends; leave --detach out")
+    if spec.options.min_nodes is not None:
+        raise UserError("--interactive: the ranks of an elastic job change; give a fixed number of nodes, --nodes N")
+    if options.interactive >= count:
+        raise UserError(f"--interactive: there is no rank {options.interactive}; {_ranks_of(count)}")
+
+
+def _ranks_of(count: int) -> str:
+    return "this job has rank 0 only" if count == 1 else f"this job has ranks 0 to {count - 1}"
 
 
 def _workspace(options: argparse.Namespace) -> Workspace:
@@ -315,7 +355,7 @@ def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
         "bind": options.bind and Binding(options.bind),
         "grace": options.grace,
         "mpirun": options.mpirun,
-        "prefix": options.prefix and _checked("--prefix", check_prefix, tuple(shlex.split(options.prefix))),
+        "prefix": _prefix(options.prefix),
         "prefix_ranks": options.prefix_ranks,
     }
     own = replace(spec.options, **{key: value for key, value in given.items() if value is not None})
@@ -325,6 +365,16 @@ def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
         torchrun_args=(*own.torchrun_args, *options.torchrun_arg),
         mpirun_args=(*own.mpirun_args, *options.mpirun_arg),
     )
+
+
+def _prefix(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UserError(f"--prefix {text!r}: {str(error).lower()}") from None
+    return _checked("--prefix", check_prefix, words)
 
 
 def _variables(flags: list[str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from .collected import merge, remove_inputs
 from .nodes import Nodes
 from .order import Order
 from .recorder import Recorder
+from .session import Session
 from .verdict import last_lines, shell_exit_code
 from .watchers import Watchers, Wish
 
@@ -62,6 +63,7 @@ class Coordinator:
         slots = [node.node.slots for node in self._plan.nodes]
         helpers = frozenset(process.rank for process in self._plan.processes if not process.ends_run)
         self._state = first_state(_policy(order, self._plan), slots, time.monotonic(), helpers)
+        self._session = Session(self.loop, order.terminal)
         self._wake_timer: int | None = None
 
     def run(self) -> None:
@@ -96,6 +98,8 @@ class Coordinator:
         grace = self._spec.options.grace
         recorder.event(history.run_started(recorder.record, self._plan, str(self._folder.root), grace))
         recorder.event({"event": "status", "status": self._state.status.value})
+        for note in self._plan.notes:
+            recorder.note("warning", note)
         self._watchers.accept_owner()
 
     def _make_folders(self) -> None:
@@ -199,7 +203,14 @@ class Coordinator:
     # --- the end ------------------------------------------------------------------------------------
 
     def end_run(self, action: actions.EndRun) -> None:
-        """Write the verdict, tell everybody, and end."""
+        """Write the verdict, tell everybody, and end, as soon as all logs are complete."""
+        rank = self._session.rank
+        if rank is not None and self._state.processes[rank].started_at is not None:
+            self._session.when_complete(self._end)
+        else:
+            self._end()
+
+    def _end(self) -> None:
         self._merge_what_nodes_wrote()
         self._note_what_lost_nodes_left()
         self._state = state = blame.reconsidered(self._state, self._last_words())
@@ -295,6 +306,9 @@ class Coordinator:
                 self._happened(events.RejoinRequested())
             case messages.LookAtRequests():
                 self._look_at_requests()
+            case messages.TerminalLog(size) if self._session.rank is not None:
+                self._watchers.log_grew(self._session.rank, size)
+                self._session.log_written(wish)
 
     def _look_at_requests(self) -> None:
         for path in sorted(self._folder.requests.glob("*.json")):
@@ -314,6 +328,7 @@ class Coordinator:
                     self._happened(events.RejoinRequested())
 
     def _owner_gone(self) -> None:
+        self._session.viewer_left()
         if self._order.attached:
             self._happened(events.StopRequested("the terminal it was attached to is gone", grace=_OWNER_GONE_GRACE))
 

@@ -161,6 +161,7 @@ class Nodes:
             cpus=share.cpus,
             python=self._order.python,
             gpus=share.gpus,
+            shares_gpus=share.shares_gpus,
             numa=hello.numa if hello else self._numa,
             ports=held or (("{port}",) * slots if wants_ports(self._order.spec) else ()),
             data=str(self._folder.node_data(f"node-{index}")),

@@ -297,7 +297,17 @@ class Rejoin:
     type: Literal["rejoin"] = "rejoin"
 
 
-FromViewer = Watch | StopRun | LookAtRequests | Rejoin
+@dataclass(frozen=True)
+class TerminalLog:
+    """How much of what the terminal's rank printed is in its log, which the viewer writes."""
+
+    size: int
+    complete: bool
+    """Whether that is all, for the rank has ended."""
+    type: Literal["terminalLog"] = "terminalLog"
+
+
+FromViewer = Watch | StopRun | LookAtRequests | Rejoin | TerminalLog
 
 
 def pack(message: ToAgent | FromAgent | FromViewer) -> dict[str, Any]:

@@ -174,4 +174,6 @@ def _receive_order(connection: socket.socket) -> tuple[dict[str, Any], int]:
         if not part or len(data) > _MAX_ORDER:
             # The agent does not want this rank any more: the run is being stopped.
             sys.exit(143)
+    # What comes through a socket would stay open in the command as one file more.
+    os.set_inheritable(fds[0], False)
     return json.loads(data), fds[0]

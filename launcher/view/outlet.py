@@ -27,8 +27,12 @@ class Outlet:
 
     def put(self, text: str) -> None:
         """Take text to be written by the next `push` or `drain`."""
+        self.put_bytes(text.encode(self._encoding, "backslashreplace"))
+
+    def put_bytes(self, data: bytes) -> None:
+        """Take bytes as they are."""
         if not self.broken:
-            self._buffer += text.encode(self._encoding, "backslashreplace")
+            self._buffer += data
 
     def push(self) -> bool:
         """Write as much as the reader takes without waiting; say whether all is written."""

@@ -93,7 +93,7 @@ def test_of_those_that_mpirun_ended_the_one_with_an_exception_takes_the_blame() 
     state = replace(state, policy=replace(state.policy, one_launcher=True))
     state, _ = decide(state, LauncherExited(0, 1, None), 4.0)
     state, _ = decide(state, TimePassed(), 5.0)
-    assert state.cause is not None and state.cause.is_launchers
+    assert state.cause is not None and state.cause.is_report
     assert blamed(state, {1: OWN, 0: ("epoch 3",)}) == "rank 1 on node-0 failed first: ValueError: bad batch"
     words = "the launcher on node-0 ended before its processes had ended: exit code 1"
     assert blamed(state, {1: ("epoch 3",)}) == words

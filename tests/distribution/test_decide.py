@@ -372,7 +372,8 @@ def test_reports_that_are_later_than_the_moment_given_still_make_it_a_success() 
 
 def test_a_process_that_failed_takes_the_blame_from_the_one_launcher_that_reported_it() -> None:
     end, report = failed(3), LauncherExited(0, 7, None)
-    for order in ([end, report], [report, end], [report, TimePassed(), end]):
+    orders: list[list[Event]] = [[end, report], [report, end], [report, TimePassed(), end]]
+    for order in orders:
         state, _ = play([*UP, *STARTED, *order], ONE)
         assert state.cause is not None and state.cause.message == "rank 3 on node-1 failed first: exit code 7"
 

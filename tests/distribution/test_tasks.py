@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regiment.distribution.mpirun import recognised
+from regiment.distribution.mpirun import mpi_flavour
 from regiment.distribution.plan import Plan
 from regiment.distribution.planner import make_plan, node_slots
 from regiment.distribution.tasks import Task
@@ -29,7 +29,7 @@ from regiment.jobs.spec import (
     TensorFlow,
 )
 
-MPIRUN = recognised("/usr/bin/mpirun", "mpirun (Open MPI) 5.0.11")
+MPIRUN = mpi_flavour("/usr/bin/mpirun", "mpirun (Open MPI) 5.0.11")
 
 
 def job(distribution: Distribution, nodes: int = 1, **options: Any) -> JobSpec:

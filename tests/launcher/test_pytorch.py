@@ -265,3 +265,11 @@ def test_the_example_trains_and_its_four_ranks_agree_on_parameters_and_gradients
     losses = [float(line.split("loss ")[1].split()[0]) for line in result.stdout.splitlines() if "loss" in line]
     assert len(losses) == 2 and losses[1] < losses[0]
     assert (lab.run_folder("r") / "outputs" / "model.pt").stat().st_size > 10_000
+
+
+def test_a_rank_under_torchrun_has_no_files_open_but_its_own(lab: Lab) -> None:
+    program = "import os; print([fd for fd in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{fd}')])"
+    flags = ("--name", "r", "--nproc", "1", "--type", "pytorch")
+    result = lab.run("run", *flags, "--", "python", "-c", program)
+    assert result.returncode == 0, result.stderr
+    assert lab.log("r", "70_driver_log.txt") == "['0', '1', '2']\n"

@@ -1,0 +1,147 @@
+"""`--prefix`: another program starts a process, and what becomes of the process is still seen exactly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from .conftest import Lab
+
+SPAWN = ("--type", "pytorch", "--start-method", "spawn")
+TWO_BY_TWO = ("--nodes", "2", "--nproc", "2", *SPAWN)
+
+JOB = """\
+command: echo "$WHERE"
+distribution: {type: pytorch, process_count_per_instance: 2}
+regiment: {start_method: spawn, prefix: [env, "WHERE=here {rank}"], prefix_ranks: [RANK]}
+"""
+
+
+def _forking_programs() -> list[str]:
+    """Give programs that stay the parent of what they start, of those that work here."""
+    tracer = "strace -f -o /dev/null"
+    has_tracer = shutil.which("strace") and subprocess.run([*tracer.split(), "true"], check=False).returncode == 0
+    return ["timeout 60", *([tracer] if has_tracer else [])]
+
+
+FORKING = _forking_programs()
+
+
+def test_every_rank_is_started_by_the_prefix_with_its_own_numbers(lab: Lab) -> None:
+    prefix = "env 'WHERE=rank {rank}, {local_rank} of {node_rank}'"
+    result = lab.run("run", "--name", "r", *TWO_BY_TWO, "--prefix", prefix, "--", "printenv", "WHERE")
+    assert result.returncode == 0, result.stderr
+    logs = [lab.log("r", f"node-{rank // 2}/70_driver_log_{rank}.txt") for rank in range(4)]
+    assert logs == [f"rank {rank}, {rank % 2} of {rank // 2}\n" for rank in range(4)]
+
+
+def test_only_chosen_ranks_get_it(lab: Lab) -> None:
+    lab.write("job.yml", JOB.replace("RANK]", "1]"))
+    result = lab.run("run", "job.yml", "--name", "r")
+    assert result.returncode == 0, result.stderr
+    assert [lab.log("r", f"70_driver_log_{rank}.txt") for rank in range(2)] == ["\n", "here 1\n"]
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_torchruns_ranks_get_it_too(lab: Lab) -> None:
+    command = ("python", "-c", "import os; print(os.nice(0), os.environ['RANK'])")
+    result = lab.run(
+        *("run", "--name", "r", "--nproc", "2", "--type", "pytorch"),
+        *("--prefix", "nice -n 5", "--prefix-ranks", "1", "--", *command),
+    )
+    assert result.returncode == 0, result.stderr
+    assert [lab.log("r", f"70_driver_log_{rank}.txt") for rank in range(2)] == ["0 0\n", "5 1\n"]
+
+
+def test_the_plan_shows_it(lab: Lab) -> None:
+    flags = (*TWO_BY_TWO, "--prefix", "strace -f -o outputs/{rank}", "--prefix-ranks", "0,2")
+    result = lab.run("plan", *flags, "-o", "json", "--", "python", "train.py")
+    argvs = [process["argv"] for node in json.loads(result.stdout)["nodes"] for process in node["processes"]]
+    plain = ["python", "train.py"]
+    traced = [["strace", "-f", "-o", f"outputs/{rank}", *plain] for rank in range(4)]
+    assert argvs == [traced[0], plain, traced[2], plain]
+
+
+def test_a_prefix_that_is_not_there_is_named_in_log_and_verdict(lab: Lab) -> None:
+    result = lab.run("run", "--name", "r", "--prefix", "no-such-tool -x", "--", "true")
+    assert result.returncode == 1
+    message = "regiment: cannot run 'no-such-tool': no such program in PATH"
+    assert lab.log("r", "70_driver_log.txt") == f"{message}\n"
+    assert message in result.stderr
+    assert lab.status("r")[0]["exitCode"] == 127
+
+
+@pytest.mark.parametrize("prefix", ["env A=1", "nice", *FORKING])
+@pytest.mark.parametrize(
+    ("command", "exit_code", "name"), [("exit 7", 7, None), ("kill -KILL $$", None, "SIGKILL"), ("exit 0", 0, None)]
+)
+def test_exit_codes_and_signals_are_the_programs_own(
+    lab: Lab, prefix: str, command: str, exit_code: int | None, name: str | None
+) -> None:
+    lab.run("run", "--name", "r", "--prefix", prefix, "--", "sh", "-c", command)
+    row = lab.status("r")[0]
+    assert (row["exitCode"], row["signal"]) == (exit_code, name)
+
+
+@pytest.mark.parametrize("prefix", FORKING)
+def test_a_program_below_its_prefix_hears_the_signal_and_may_save(lab: Lab, prefix: str) -> None:
+    program = """\
+import pathlib, signal, sys, time
+def end(number, frame):
+    time.sleep(0.5); pathlib.Path("saved").touch(); sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print("up", flush=True)
+time.sleep(60)
+"""
+    lab.write("p.py", program)
+    process = lab.start("run", "--name", "r", "--prefix", prefix, "--", "python", "p.py")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert time.monotonic() - started < 10
+    assert (lab.folder / "saved").exists()
+
+
+@pytest.mark.parametrize("prefix", FORKING)
+def test_what_does_not_end_below_its_prefix_is_killed_in_time(lab: Lab, prefix: str) -> None:
+    lab.write("p.py", "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)")
+    flags = ("--name", "r", "--grace", "0.5", "--prefix", prefix)
+    process = lab.start("run", *flags, "--", "python", "p.py")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("job.yml",), "job.yml: regiment.prefix_ranks: there is no rank 4; this job has ranks 0 to 1"),
+        (("job.yml", "--prefix-ranks", "1,5"), "--prefix-ranks: there is no rank 5; this job has ranks 0 to 1"),
+        (("--prefix", "nice", "--prefix-ranks", "1", "--", "true"), "there is no rank 1; this job has rank 0 only"),
+        (("--prefix-ranks", "0", "--", "true"), "--prefix-ranks: expected only together with prefix"),
+        (("--prefix", "nice 'x", "--", "true"), '--prefix "nice \'x": no closing quotation'),
+        (("--prefix", " ", "--", "true"), "--prefix: expected a program and its arguments"),
+    ],
+)
+def test_a_prefix_that_cannot_be_is_refused(lab: Lab, command: str, flags: tuple[str, ...], message: str) -> None:
+    lab.write("job.yml", JOB.replace("RANK]", "4]"))
+    result = lab.run(command, *flags)
+    assert result.returncode == 2
+    assert message in result.stderr
+
+
+def test_more_processes_by_flag_may_make_the_files_ranks_right(lab: Lab) -> None:
+    lab.write("job.yml", JOB.replace("RANK]", "4]"))
+    assert lab.run("plan", "job.yml", "--nproc", "5").returncode == 0
