@@ -54,7 +54,7 @@ def make_plan(spec: JobSpec, placement: Placement, run_id: str, attempt: int, mp
             NodePlan(
                 node=node,
                 environ={**own, **run, **environment.node_variables(node, placement)},
-                defaults=environment.default_variables(node),
+                defaults={**environment.default_variables(node), **rule.defaults(node)},
                 path_first=node.python.rpartition("/")[0],
                 processes=tuple(_processes(job, node, with_values(spec.command, values), first_rank, rule)),
                 data=data,
@@ -223,6 +223,21 @@ def _tensorflow_environ(job: _Job, node: Node, task: Task) -> Mapping[str, str]:
     return environ
 
 
+def _no_defaults(node: Node) -> Mapping[str, str]:
+    return {}
+
+
+def _tensorflow_defaults(node: Node) -> Mapping[str, str]:
+    """Give each process at least two inter-op threads.
+
+    TensorFlow starts one for each processor a process may use. With a single one, a parameter server's worker waits for
+    ever: the step has the thread, and what would bring the step its data waits for one.
+    """
+    if len(node.cpus) >= 2 * node.slots:
+        return {}
+    return {"TF_NUM_INTEROP_THREADS": str(max(2, len(node.cpus)))}
+
+
 def _every_task(spec: JobSpec, task: Task) -> bool:
     return True
 
@@ -241,12 +256,14 @@ class _Rule:
     launcher: Callable[[_Job, Node], LauncherPlan | None] = _no_launcher
     environ: Callable[[_Job, Node, Task], Mapping[str, str]] = _no_environ
     """What a process gets besides the contract."""
+    defaults: Callable[[Node], Mapping[str, str]] = _no_defaults
+    """What helps the framework on such a node, and gives way to the user's own values."""
     ends_run: Callable[[JobSpec, Task], bool] = _every_task
 
 
 _RULES: Mapping[type[Distribution], _Rule] = {
     PyTorch: _Rule("PyTorch", _pytorch_launcher),
-    TensorFlow: _Rule("TensorFlow", environ=_tensorflow_environ, ends_run=_tensorflow_ends_run),
+    TensorFlow: _Rule("TensorFlow", _no_launcher, _tensorflow_environ, _tensorflow_defaults, _tensorflow_ends_run),
     Mpi: _Rule("Python", _mpi_launcher),
     Plain: _Rule("Python"),
 }

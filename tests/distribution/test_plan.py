@@ -11,7 +11,7 @@ from regiment.distribution.plan import Plan
 from regiment.distribution.planner import make_plan, masked_plan
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.plain import from_plain, to_plain
-from regiment.jobs.spec import ArgvCommand, JobSpec, Options, PyTorch, ShellCommand, StartMethod
+from regiment.jobs.spec import ArgvCommand, JobSpec, Options, PyTorch, ShellCommand, StartMethod, TensorFlow
 
 SPEC = JobSpec(
     command=ShellCommand("python train.py --rank $RANK"),
@@ -135,6 +135,16 @@ def test_omp_threads_share_the_nodes_processors_and_never_override_the_users() -
     nodes = make_plan(SPEC, placement(2, 8), "r", 0).nodes
     assert [n.defaults["OMP_NUM_THREADS"] for n in nodes] == ["4", "1"]
     assert "OMP_NUM_THREADS" not in nodes[0].environ
+
+
+def test_tensorflow_never_has_a_single_inter_op_thread_with_which_its_servers_hang() -> None:
+    spec = replace(SPEC, distribution=TensorFlow(worker_count=2))
+    one, four = (
+        Placement((replace(node(0, 2), cpus=cpus, ports=("1", "2")),), "4711") for cpus in ((5,), (0, 1, 2, 3))
+    )
+    few, many = (make_plan(spec, given, "r", 0).nodes[0] for given in (one, four))
+    assert few.defaults["TF_NUM_INTEROP_THREADS"] == "2"
+    assert "TF_NUM_INTEROP_THREADS" not in many.defaults
 
 
 def test_a_nodes_share_of_gpus_is_visible_to_all_its_processes() -> None:

