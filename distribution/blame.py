@@ -13,7 +13,7 @@ from dataclasses import replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus
 
-from .decide import failure_message
+from .decide import called, failure_message
 from .state import Cause, Process, State
 
 _PEER_GONE = re.compile(
@@ -24,9 +24,12 @@ _PEER_GONE = re.compile(
 )
 """What Gloo, NCCL, PyTorch's store and sockets say when the other side has gone."""
 _EXCEPTION = re.compile(
-    r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit|Warning|Failure)\b.*|what\(\):.*)$"
+    r"^(?:\[rank\d+\]:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit|Warning|Failure)\b.*"
+    r"|what\(\):.*|An error occurred in .*)$"
 )
-"""The line that ends a Python traceback, or what C++ says of an exception nobody caught."""
+"""The line that ends a Python traceback, or what C++ or Open MPI says of an error that nobody handled."""
+_MPI_ERROR = re.compile(r"\*\*\* (An error occurred in .*)")
+_MPI_RANK = re.compile(r"\*\*\* reported by process \[\d+,(\d+)\]")
 
 Tails = Mapping[int, tuple[str, ...]]
 """The last lines of logs, by rank."""
@@ -38,6 +41,18 @@ def suspects(state: State) -> tuple[int, ...]:
         return ()
     wanted = (ProcessStatus.FAILED, ProcessStatus.STOPPED)
     return tuple(rank for rank, process in enumerate(state.processes) if process.status in wanted)
+
+
+def said_through_mpirun(log: tuple[str, ...]) -> Tails:
+    """Give the errors that Open MPI's ranks don't print themselves, but have mpirun print in its own log."""
+    words: dict[int, tuple[str, ...]] = {}
+    error = None
+    for line in log:
+        if found := _MPI_ERROR.search(line):
+            error = found[1]
+        elif (found := _MPI_RANK.search(line)) and error is not None:
+            words[int(found[1])] = (error,)
+    return words
 
 
 def reconsidered(state: State, tails: Tails) -> State:
@@ -62,9 +77,9 @@ def reconsidered(state: State, tails: Tails) -> State:
 
 def _blame(state: State, rank: int, tails: Tails) -> State:
     process = state.processes[rank]
-    message = failure_message(rank, process.node, process.exit_code, process.signal, alone=False)
+    message = failure_message(called(rank, process), process.exit_code, process.signal)
     if process.status is ProcessStatus.STOPPED:
-        message = f"rank {rank} on node-{process.node} failed first: {_exception(tails[rank])}"
+        message = f"{called(rank, process)} failed first: {_exception(tails[rank])}"
         process = replace(process, status=ProcessStatus.FAILED)
     processes: tuple[Process, ...] = (*state.processes[:rank], process, *state.processes[rank + 1 :])
     cause = Cause(message, ExitStatus.JOB_FAILED, process.ended_at or 0.0, process.node, rank)

@@ -113,7 +113,14 @@ def _process_started(state: State, event: ProcessStarted, now: float) -> Decisio
     )
     if not may_start:
         return state, ()
-    fresh = Process(process.node, ProcessStatus.RUNNING, event.pid, started_at=now, ends_run=process.ends_run)
+    fresh = Process(
+        process.node,
+        ProcessStatus.RUNNING,
+        event.pid,
+        given_rank=event.given_rank,
+        started_at=now,
+        ends_run=process.ends_run,
+    )
     # torchrun's own restart: what failed in its last round is no longer what decides.
     cause = None if process.status.has_ended else state.cause
     return replace(_with_process(state, event.rank, fresh), cause=cause), ()
@@ -133,7 +140,7 @@ def _process_exited(state: State, event: ProcessExited, now: float) -> Decision:
         replace(process, status=status, exit_code=event.exit_code, signal=event.signal, ended_at=now),
     )
     if status is ProcessStatus.FAILED:
-        state = _blame_process(state, event, process.node)
+        state = _blame_process(state, event, process)
         if state.phase is Phase.RUNNING and state.policy.launcher_restarts == 0:
             state = replace(state, settled_at=state.settled_at or now + SETTLE)
     if state.is_complete and state.cause is not None and state.cause.is_report:
@@ -175,16 +182,16 @@ def _ended_status(state: State, event: ProcessExited) -> ProcessStatus:
     return ProcessStatus.COMPLETED if event.exit_code == 0 else ProcessStatus.FAILED
 
 
-def _blame_process(state: State, event: ProcessExited, node: int) -> State:
+def _blame_process(state: State, event: ProcessExited, process: Process) -> State:
     """Make this failure the cause if it is the earliest; events of two nodes may arrive out of order.
 
     How the others end does not matter once all that the run waits for have completed.
     """
     if state.canceled is not None or state.is_complete or not _is_earliest(event, state.cause):
         return state
-    alone = state.policy.world_size == 1
-    message = failure_message(event.rank, node, event.exit_code, event.signal, alone=alone)
-    return replace(state, cause=Cause(message, ExitStatus.JOB_FAILED, event.at, node, event.rank))
+    who = "the process" if state.policy.world_size == 1 else f"{called(event.rank, process)}"
+    message = failure_message(who, event.exit_code, event.signal)
+    return replace(state, cause=Cause(message, ExitStatus.JOB_FAILED, event.at, process.node, event.rank))
 
 
 def _is_earliest(event: ProcessExited, cause: Cause | None) -> bool:
@@ -193,10 +200,15 @@ def _is_earliest(event: ProcessExited, cause: Cause | None) -> bool:
     return cause.rank is not None and event.at < cause.at
 
 
-def failure_message(rank: int, node: int, exit_code: int | None, signal: str | None, *, alone: bool) -> str:
+def called(rank: int, process: Process) -> str:
+    """Give the words for a process: its rank, in an elastic run the one it has at present, and its node."""
+    return f"rank {rank if process.given_rank is None else process.given_rank} on node-{process.node}"
+
+
+def failure_message(who: str, exit_code: int | None, signal: str | None) -> str:
     """Say in one line which process failed first and how."""
-    who = "the process failed" if alone else f"rank {rank} on node-{node} failed first"
-    return f"{who}: {how_it_ended(exit_code, signal)}"
+    first = "failed" if who == "the process" else "failed first"
+    return f"{who} {first}: {how_it_ended(exit_code, signal)}"
 
 
 def how_it_ended(exit_code: int | None, signal: str | None) -> str:
@@ -212,16 +224,29 @@ def _launcher_exited(state: State, event: LauncherExited, now: float) -> Decisio
     own = [p for p in state.processes if state.policy.one_launcher or p.node == event.node]
     if all(p.status is ProcessStatus.COMPLETED or p.is_joining for p in own):
         return state, ()
+    if event.signal is not None and _can_do_without(_with_node(state, event.node, NodeState.LOST), event.node):
+        # What is left on this node has nobody to meet the others with: it is as good as lost.
+        return _node_lost(state, NodeLost(event.node, f"has lost its {state.policy.launcher}"), now)
     if state.cause is None:
-        never = all(p.status is ProcessStatus.NOT_STARTED for p in own)
-        when = "before it started its processes" if never else "before its processes had ended"
-        message = f"the launcher on node-{event.node} ended {when}: {how_it_ended(event.exit_code, event.signal)}"
+        message = f"{_launcher_message(state, event, own)}: {how_it_ended(event.exit_code, event.signal)}"
         cause = Cause(message, ExitStatus.JOB_FAILED, now, event.node, is_report=event.signal is None)
         state = replace(state, cause=cause)
     if state.policy.one_launcher and not _is_all_told(state):
         # What the nodes have to say of their processes may still be on its way.
         return replace(state, settled_at=state.settled_at or now + SETTLE), ()
     return _stop(state, now)
+
+
+def _launcher_message(state: State, event: LauncherExited, own: list[Process]) -> str:
+    launcher = state.policy.launcher
+    who = f"{launcher}'s daemon" if event.is_daemon else launcher
+    if all(p.status is ProcessStatus.NOT_STARTED for p in own):
+        return f"{who} on node-{event.node} ended before it started its processes"
+    done = [rank for rank, p in enumerate(state.processes) if p.status is ProcessStatus.COMPLETED]
+    if state.policy.one_launcher and event.exit_code and done:
+        names = " and ".join(called(rank, state.processes[rank]) for rank in done[:2])
+        return f"{who} ended the others after {names} had ended with exit code 0 (perhaps without MPI_Finalize)"
+    return f"{who} on node-{event.node} ended before its processes had ended"
 
 
 # --- the ends of nodes ------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ class ProcessStarted:
 
     rank: int
     pid: int
+    given_rank: int | None = None
+    """The rank that an elastic launcher gave it, where that need not be the planned one."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class LauncherExited:
     node: int
     exit_code: int | None
     signal: str | None
+    is_daemon: bool = False
+    """Whether it is only what the launcher of another node ran on this one."""
 
 
 @dataclass(frozen=True)

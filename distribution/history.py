@@ -8,7 +8,7 @@ from typing import Any
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import ProcessStatus, RunError, RunRecord
 
-from .decide import how_it_ended
+from .decide import called, how_it_ended
 from .plan import Plan
 from .state import NodeState, Phase, Process, State
 
@@ -144,7 +144,7 @@ def _followed(state: State) -> Iterator[str]:
         words = _FOLLOWED_WORDS.get(process.status)
         if process.status is ProcessStatus.FAILED:
             words = f"failed after that: {how_it_ended(process.exit_code, process.signal)}"
-        yield f"rank {rank} on node-{process.node}: {words or process.status.value}"
+        yield f"{called(rank, process)}: {words or process.status.value}"
 
 
 def process_info(plan: Plan, nodes: tuple[int, ...]) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class Process:
     node: int
     status: ProcessStatus = ProcessStatus.NOT_STARTED
     pid: int | None = None
+    given_rank: int | None = None
+    """Its rank where an elastic launcher gives the ranks."""
     exit_code: int | None = None
     signal: str | None = None
     started_at: float | None = None
@@ -92,6 +94,8 @@ class Policy:
     """How long the run may take, from its start."""
     launcher_restarts: int = 0
     """How often torchrun may restart its ranks by itself."""
+    launcher: str = "the launcher"
+    """What starts the processes, where the agents don't: torchrun or mpirun."""
     one_launcher: bool = False
     """Whether node 0's launcher starts the processes of all nodes."""
     min_nodes: int | None = None

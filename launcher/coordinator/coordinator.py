@@ -15,7 +15,7 @@ from regiment.distribution import actions, blame, events, history
 from regiment.distribution.decide import decide
 from regiment.distribution.plan import LauncherKind, NodePlan, Plan
 from regiment.distribution.planner import make_plan
-from regiment.distribution.state import Phase, Policy, first_state
+from regiment.distribution.state import Phase, Policy, State, first_state
 from regiment.jobs.record import CoordinatorRecord, NodeRecord, read_record
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
@@ -35,6 +35,8 @@ _OWNER_GONE_GRACE = 2.0
 
 _MOST_SUSPECTS = 1000
 """Processes whose last lines are read for the verdict."""
+_MOST_LINES = 500
+"""Lines of mpirun's log in which errors of ranks are looked for."""
 
 
 class Coordinator:
@@ -218,7 +220,7 @@ class Coordinator:
         recorder.decided(state)
         now = time.monotonic()
         log = self._log_of_cause()
-        error = history.run_error(state, log, last_lines(self._folder.root / log) if log else ())
+        error = history.run_error(state, log, last_lines(self._folder.root / log) if log and _tells_more(state) else ())
         elapsed = round(now - recorder.started_at, 3)
         recorder.record = replace(
             recorder.record,
@@ -236,7 +238,10 @@ class Coordinator:
 
     def _last_words(self) -> dict[int, tuple[str, ...]]:
         ranks = blame.suspects(self._state)[:_MOST_SUSPECTS]
-        return {rank: last_lines(self._folder.root / self._log_of(rank)) for rank in ranks}
+        launcher = self._plan.nodes[0].launcher
+        log = f"azureml-logs/{launcher.log}" if launcher is not None and launcher.log else None
+        through = blame.said_through_mpirun(last_lines(self._folder.root / log, _MOST_LINES) if log else ())
+        return {rank: last_lines(self._folder.root / self._log_of(rank)) + through.get(rank, ()) for rank in ranks}
 
     def _log_of(self, rank: int) -> str:
         return f"azureml-logs/{self._plan.processes[rank].log}"
@@ -337,6 +342,12 @@ class Coordinator:
         return lambda: self._happened(events.StopRequested(reason, grace=_OWNER_GONE_GRACE))
 
 
+def _tells_more(state: State) -> bool:
+    """Say whether the log of what failed has words about it; of what was killed or lost it has only earlier ones."""
+    cause = state.cause
+    return cause is not None and (cause.rank is not None or cause.is_report)
+
+
 def _policy(order: Order, plan: Plan) -> Policy:
     options = order.spec.options
     launchers = [node.launcher for node in plan.nodes if node.launcher is not None]
@@ -344,6 +355,7 @@ def _policy(order: Order, plan: Plan) -> Policy:
         grace=options.grace,
         time_limit=order.spec.timeout,
         launcher_restarts=max((launcher.own_restarts for launcher in launchers), default=0),
+        launcher=launchers[0].kind.value if launchers else "the launcher",
         one_launcher=any(launcher.kind is LauncherKind.MPIRUN for launcher in launchers),
         min_nodes=options.min_nodes,
     )

@@ -204,8 +204,11 @@ class Nodes:
                     self._on_ports()
             case messages.RemoteShell():
                 self._reach(index, message)
-            case messages.DaemonEnded(origin, call, status):
+            case messages.DaemonEnded(origin, call, status, signal_name):
                 self.tell(origin, messages.RemoteShellEnded(call, status))
+                if signal_name is not None:
+                    # Its launcher may not notice for as long as the ranks have nothing to say to each other.
+                    self._happened(events.LauncherExited(index, None, signal_name, is_daemon=True))
             case messages.LogGrew(rank, size):
                 self._on_log(rank, size)
             case messages.Note(level, text):
@@ -230,8 +233,8 @@ class Nodes:
                 return events.NodePrepared(index)
             case messages.Failed(reason):
                 return events.NodeFailed(index, reason)
-            case messages.Started(rank, pid):
-                return events.ProcessStarted(rank, pid)
+            case messages.Started(rank, pid, given_rank):
+                return events.ProcessStarted(rank, pid, given_rank)
             case messages.Exited(rank, exit_code, name, asked, at):
                 same_clock = self._hellos[index].boot_id == self._boot_id != "unknown"
                 return events.ProcessExited(rank, exit_code, name, asked, at if same_clock else time.monotonic())

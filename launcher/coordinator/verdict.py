@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
 _TAIL_LINES = 20
 _TAIL_BYTES = 64 * 1024
 _LINE_LENGTH = 2000
+_OF_TORCHRUN = re.compile(r"^(torch\.distributed\.elastic\.multiprocessing\.errors\.)?ChildFailedError:")
+_TRACEBACK = "Traceback (most recent call last):"
 
 
-def last_lines(path: Path) -> tuple[str, ...]:
-    """Give the last 20 lines of a log, reading only its end; lines are cut at 2,000 characters."""
+def last_lines(path: Path, count: int = _TAIL_LINES) -> tuple[str, ...]:
+    """Give the last lines of a log, reading only its end; lines are cut at 2,000 characters."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -22,7 +25,16 @@ def last_lines(path: Path) -> tuple[str, ...]:
         return ()
     # Open MPI ends some of its lines with zeros.
     lines = data.replace(b"\0", b"").rstrip().decode("utf-8", "backslashreplace").splitlines()
-    return tuple(line[:_LINE_LENGTH] for line in lines[-_TAIL_LINES:])
+    return tuple(line[:_LINE_LENGTH] for line in _without_torchruns_own(lines)[-count:])
+
+
+def _without_torchruns_own(lines: list[str]) -> list[str]:
+    """Leave out what a torchrun that the user started says at its end: 30 lines without the reason, which is before."""
+    if not any(map(_OF_TORCHRUN.match, lines)):
+        return lines
+    end = next(index for index, line in enumerate(lines) if _OF_TORCHRUN.match(line))
+    start = max((index for index, line in enumerate(lines[:end]) if line == _TRACEBACK), default=end)
+    return lines[:start] or lines
 
 
 def shell_exit_code(exit_code: int | None, signal_name: str | None) -> int | None:

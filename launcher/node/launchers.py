@@ -103,7 +103,7 @@ class Launchers:
             exit_code, name = processes.outcome(status)
             self._log.write(Kind.EXECUTION, f"what node-{daemon.origin} ran here ended: {name or exit_code}")
             shown = os.WTERMSIG(status) + 128 if exit_code is None else exit_code
-            self._tell(messages.DaemonEnded(daemon.origin, daemon.call, shown))
+            self._tell(messages.DaemonEnded(daemon.origin, daemon.call, shown, name))
 
     def _launcher_ended(self, exit_code: int | None, signal_name: str | None, late: bool) -> None:
         self._log.write(Kind.EXECUTION, f"the launcher ended: {signal_name or f'exit code {exit_code}'}")

@@ -165,6 +165,8 @@ class Started:
 
     rank: int
     pid: int
+    given_rank: int | None = None
+    """The rank that an elastic launcher gave it."""
     type: Literal["started"] = "started"
 
 
@@ -210,6 +212,8 @@ class DaemonEnded:
     origin: int
     call: int
     status: int
+    """As a shell gives it: 128 and the signal's number for one that was killed."""
+    signal: str | None = None
     type: Literal["daemonEnded"] = "daemonEnded"
 
 

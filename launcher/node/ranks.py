@@ -22,7 +22,7 @@ from .nodelog import Kind, NodeLog
 from .programs import Programs
 from .pump import LogPump
 from .spawn import CannotStart, spawn
-from .wrapped import launched_rank, launched_variables
+from .wrapped import launched_rank, launched_variables, number
 
 _SWEEP_INTERVAL = 0.005
 """Seconds between killing what is left and looking whether it has gone."""
@@ -44,6 +44,8 @@ class Rank:
     """Whether it was sent a signal to end, by us or by its launcher."""
     wrapper: Channel | None = None
     """Its wrapper, where a launcher started it."""
+    given_rank: int | None = None
+    """The rank that its launcher gave it, where that is the launcher's own choice."""
 
     @property
     def running(self) -> bool:
@@ -163,6 +165,7 @@ class Ranks:
         if rank is None or rank.running:
             return False
         rank.wrapper, rank.pid, rank.ended, rank.asked = channel, None, False, False
+        rank.given_rank = number(given.get("RANK")) if launcher.is_elastic else None
         output = self._open_log(rank)
         order = {
             "argv": self._programs.argv(rank.plan.argv),
@@ -189,7 +192,7 @@ class Ranks:
         match data:
             case {"type": "started", "pid": int(pid)}:
                 rank.pid = pid
-                self._tell(messages.Started(rank.plan.rank, pid))
+                self._tell(messages.Started(rank.plan.rank, pid, rank.given_rank))
                 if self._stopping:
                     # Its order was on the way when the stop came.
                     rank.send(signal.SIGKILL if self._kill_timer is None else signal.SIGTERM)

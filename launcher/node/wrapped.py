@@ -22,10 +22,10 @@ def launched_rank(launcher: LauncherPlan, given: Given, ranks: Mapping[int, Rank
     match launcher.kind:
         case LauncherKind.TORCHRUN:
             # An elastic torchrun's ranks are not the planned ones, but the places on a node are.
-            local_rank = _number(given.get("LOCAL_RANK"))
+            local_rank = number(given.get("LOCAL_RANK"))
             return next((rank for rank in ranks.values() if rank.plan.local_rank == local_rank), None)
         case LauncherKind.MPIRUN:
-            return ranks.get(_number(given.get(launcher.rank_name)))
+            return ranks.get(number(given.get(launcher.rank_name)))
 
 
 def launched_variables(
@@ -44,5 +44,6 @@ def launched_variables(
             return environ
 
 
-def _number(text: object) -> int:
+def number(text: object) -> int:
+    """Read one of the numbers that a launcher gives; -1 for what is none."""
     return int(text) if isinstance(text, str) and text.isdigit() else -1

@@ -53,9 +53,9 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     status = _wait(pid)
     _send(connection, {"type": "ended", "status": status, "asked": bool(asked)})
-    if order["isSupervised"]:
-        # mpirun would end the other ranks at once, also for an end without MPI_Finalize; it hears of this one when
-        # the agent has seen to all.
+    if order["isSupervised"] and status != 0:
+        # mpirun would end the other ranks at once; it hears of this one when the agent has seen to all. Whether a rank
+        # may end well before the others (after MPI_Finalize it may) only mpirun knows.
         _wait_for_end(connection)
     _end_as(status)
 

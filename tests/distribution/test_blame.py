@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from regiment.distribution.blame import reconsidered
+from regiment.distribution.blame import reconsidered, said_through_mpirun
 from regiment.distribution.decide import decide
 from regiment.distribution.events import LauncherExited, NodePrepared, NodeUp, ProcessExited, ProcessStarted, TimePassed
 from regiment.distribution.state import Policy, State, first_state
@@ -39,6 +39,20 @@ def blamed(state: State, tails: dict[int, tuple[str, ...]]) -> str:
 def test_a_rank_that_died_of_a_closed_connection_is_not_blamed_if_another_failed_by_itself() -> None:
     state = ended((2, 1, None, False), (0, 1, None, False), (1, None, "SIGTERM", True))
     assert blamed(state, {2: PEER, 0: OWN}) == "rank 0 on node-0 failed first: exit code 1"
+
+
+def test_what_an_mpi_rank_says_through_mpirun_counts_as_its_last_words() -> None:
+    said = said_through_mpirun(
+        (
+            "[vm:15667] plm:ssh: Warning: setpgid(15671,15671) failed in parent with errno=Permission denied(13)",
+            "[node-0:00000] *** An error occurred in Socket closed",
+            "[node-0:00000] *** reported by process [2492858369,0]",
+            "[node-0:00000] *** on a NULL communicator",
+        )
+    )
+    assert said == {0: ("An error occurred in Socket closed",)}
+    state = ended((0, 14, None, False), (2, 3, None, False))
+    assert blamed(state, {**said, 2: ("epoch 3",)}) == "rank 2 on node-1 failed first: exit code 3"
 
 
 def test_one_we_stopped_while_it_was_ending_with_its_own_exception_takes_the_blame() -> None:

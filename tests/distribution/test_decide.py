@@ -364,6 +364,20 @@ def test_one_launchers_good_end_is_no_success_of_processes_that_never_reported()
     assert state.cause.message == "the launcher on node-0 ended before its processes had ended: exit code 0"
 
 
+def test_an_elastic_runs_torchrun_that_is_killed_takes_its_node_with_it_and_no_more() -> None:
+    state, done = play([*UP, *STARTED, LauncherExited(1, None, "SIGKILL")], ELASTIC)
+    assert state.phase is Phase.RUNNING and state.nodes[1] is NodeState.LOST
+    assert FenceNode(1) in [action for _, action in done]
+    state, _ = play([*UP, *STARTED, LauncherExited(0, None, "SIGKILL")], ELASTIC)
+    assert state.phase is Phase.STOPPING, "without node 0 they have no place to meet"
+
+
+def test_a_rank_is_called_what_its_elastic_launcher_calls_it() -> None:
+    started: list[Event] = [ProcessStarted(rank, 100 + rank, (rank + 2) % 4) for rank in range(4)]
+    state, _ = play([*UP, *started, failed(3)], ELASTIC)
+    assert state.cause is not None and state.cause.message == "rank 1 on node-1 failed first: exit code 7"
+
+
 def test_reports_that_are_later_than_the_moment_given_still_make_it_a_success() -> None:
     history = [*UP, *STARTED, *COMPLETED[:2], LauncherExited(0, 0, None), TimePassed(), *COMPLETED[2:], *WOUND_UP]
     state, _ = play(history, ONE)
@@ -382,6 +396,24 @@ def test_one_launcher_that_is_killed_is_to_blame_whatever_its_processes_do_of_th
     state, _ = play([*UP, *STARTED, LauncherExited(0, None, "SIGKILL"), failed(3, 1)], ONE)
     assert state.cause is not None
     assert state.cause.message == "the launcher on node-0 ended before its processes had ended: killed by SIGKILL"
+
+
+def test_a_daemon_that_is_killed_is_named_with_its_node() -> None:
+    state, _ = play(
+        [*UP, *STARTED, LauncherExited(1, None, "SIGKILL", is_daemon=True)], replace(ONE, launcher="mpirun")
+    )
+    assert state.cause is not None
+    assert state.cause.message == "mpirun's daemon on node-1 ended before its processes had ended: killed by SIGKILL"
+
+
+def test_a_rank_that_ended_well_while_mpirun_did_not_is_named() -> None:
+    history = [*UP, *STARTED, COMPLETED[2], LauncherExited(0, 1, None), ended_by_us(0), ended_by_us(1), ended_by_us(3)]
+    state, _ = play(history, replace(ONE, launcher="mpirun"))
+    assert state.cause is not None
+    assert state.cause.message == (
+        "mpirun ended the others after rank 2 on node-1 had ended with exit code 0 (perhaps without MPI_Finalize): "
+        "exit code 1"
+    )
 
 
 def test_one_launcher_that_starts_nothing_stops_the_run_in_a_moment() -> None:

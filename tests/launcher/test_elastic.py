@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Lab
+from .conftest import GUARD, Lab
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -60,7 +60,7 @@ def test_a_run_goes_on_without_a_node_it_lost_and_with_it_when_it_comes_back(lab
     assert lab.run("rejoin", "r").returncode == 0
     lab.wait_until(lambda: any(world.startswith("2 ") for world in worlds(lab, 0)[alone:]))
     Path(lab.folder, "enough").touch()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=GUARD)
     assert process.returncode == 0, out + err
     assert "the run goes on without node-1" in err
     assert [row["status"] for row in lab.status("r")] == ["Completed", "Completed"]
@@ -72,9 +72,47 @@ def test_a_run_that_loses_a_node_for_good_completes_on_the_others(lab: Lab) -> N
     lab.wait_until(lambda: worlds(lab, 1))
     kill_node(lab, 1)
     Path(lab.folder, "enough").touch()
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=GUARD)
     assert process.returncode == 0, out + err
     assert [row["status"] for row in lab.status("r")] == ["Completed", "Lost"]
+
+
+def test_a_node_whose_torchrun_is_killed_is_lost_to_the_run_and_no_more(lab: Lab) -> None:
+    lab.write("count.py", COUNT)
+    process = lab.start(*ELASTIC)
+    lab.wait_until(lambda: worlds(lab, 1))
+    os.kill(torchrun(lab, lab.show("r")["nodes"][1]["agentPid"]), signal.SIGKILL)
+    Path(lab.folder, "enough").touch()
+    out, err = process.communicate(timeout=GUARD)
+    assert process.returncode == 0, out + err
+    assert "the run goes on without node-1" in err
+
+
+def torchrun(lab: Lab, agent: int) -> int:
+    """Give the one child of a node's agent whose command line is torchrun's."""
+    found = [pid for pid in lab.processes() if parent(pid) == agent and b"torch.distributed.run" in command_line(pid)]
+    assert len(found) == 1
+    return found[0]
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_the_rank_to_blame_is_called_what_it_called_itself(lab: Lab) -> None:
+    lab.write(
+        "fail.py",
+        "import os\nif os.environ['RANK'] == '1': raise ValueError('bad batch')\nimport time; time.sleep(3600)",
+    )
+    flags = ("--name", "r", "--nodes", "2:2", "--nproc", "1", "--type", "pytorch", "--torchrun-arg=--max-restarts=0")
+    result = lab.run("run", *flags, "--", "python", "fail.py")
+    assert result.returncode == 1, result.stderr
+    assert "rank 1 on node-" in result.stderr and "failed first: exit code 1" in result.stderr
+    assert "ValueError: bad batch" in result.stderr
 
 
 def test_a_run_cannot_do_without_node_0_where_all_meet(lab: Lab) -> None:
@@ -82,7 +120,7 @@ def test_a_run_cannot_do_without_node_0_where_all_meet(lab: Lab) -> None:
     process = lab.start(*ELASTIC)
     lab.wait_until(lambda: worlds(lab, 0))
     kill_node(lab, 0)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=GUARD)
     assert process.returncode == 3 and "node-0 is lost" in err, out + err
 
 

@@ -120,6 +120,43 @@ def test_an_exception_in_one_rank_ends_the_job_and_is_the_cause(lab: Lab, flavou
     assert "ValueError: bad batch" in verdict and "MPI_ABORT" not in verdict
 
 
+def test_a_rank_that_says_itself_that_it_has_failed_ends_the_job(lab: Lab, flavour: Flavour) -> None:
+    lab.write("job.py", FAIL.format(failure="sys.exit(3)"))
+    result = lab.run(*flavour.run(lab))
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "rank 2 on node-1 failed first: exit code 3" in result.stderr
+
+
+def test_a_rank_that_ends_well_in_the_midst_of_it_all_ends_the_job_and_is_named(lab: Lab, flavour: Flavour) -> None:
+    lab.write("job.py", FAIL.format(failure="os._exit(0)"))
+    result = lab.run(*flavour.run(lab))
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "mpirun ended the others after rank 2 on node-1 had ended with exit code 0" in result.stderr
+
+
+def test_a_daemon_that_is_killed_ends_the_job_at_once_and_is_named(lab: Lab, flavour: Flavour) -> None:
+    lab.write("job.py", FAIL.format(failure="time.sleep(3600)"))
+    process = lab.start(*flavour.run(lab))
+    lab.wait_until_running("r", 4)
+    os.kill(_daemon(lab, lab.show("r")["nodes"][1]["agentPid"]), signal.SIGKILL)
+    _, err = process.communicate(timeout=GUARD)
+    assert process.returncode == 1, err
+    assert "mpirun's daemon on node-1 ended before its processes had ended: killed by SIGKILL" in err
+
+
+def _daemon(lab: Lab, agent: int) -> int:
+    """Give the process that node 1's agent started for mpirun: its only child that is neither wrapper nor rank."""
+    children = [pid for pid in lab.processes() if _parent(pid) == agent]
+    names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
+    found = [pid for pid, name in names.items() if name in ("prted", "orted", "hydra_pmi_proxy", "sh")]
+    assert len(found) == 1, names
+    return found[0]
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_mpi4pys_own_runner_names_the_exception_too(lab: Lab, flavour: Flavour) -> None:
     lab.write("job.py", FAIL.format(failure="raise ValueError('bad batch')"))
     words = flavour.run(lab)

@@ -141,7 +141,7 @@ def test_a_torchrun_that_is_killed_leaves_no_rank_behind_and_is_named(lab: Lab) 
     os.kill(torchruns(lab)[0], signal.SIGKILL)
     _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 1
-    assert "the launcher on node-" in err and "killed by SIGKILL" in err
+    assert "torchrun on node-" in err and "killed by SIGKILL" in err
     assert lab.processes() == []
 
 
@@ -157,7 +157,7 @@ def test_ctrl_c_while_torchrun_is_still_importing_torch_leaves_nothing_behind(la
 def test_a_flag_torchrun_does_not_know_is_shown_in_its_own_words(lab: Lab) -> None:
     result = lab.run(*two_by_two(lab, GRADIENTS, "--torchrun-arg=--no-such-flag"))
     assert result.returncode == 1
-    assert "the launcher on node-" in result.stderr and "before it started its processes" in result.stderr
+    assert "torchrun on node-" in result.stderr and "before it started its processes" in result.stderr
     assert "no-such-flag" in result.stderr.rpartition("before it started")[2]
 
 
@@ -204,6 +204,14 @@ def test_without_a_process_count_the_users_own_torchrun_runs_once_a_node(lab: La
     assert result.stdout.count("[[10.0, 10.0, 10.0]]") == 4
     info = json.loads((lab.run_folder("r") / "azureml-logs" / "process_info.json").read_text())
     assert len(info["processes"]) == 2
+
+
+def test_the_reason_is_shown_although_the_users_own_torchrun_has_the_last_word(lab: Lab) -> None:
+    lab.write("train.py", "raise ValueError('bad batch')")
+    command = "python -m torch.distributed.run --nproc-per-node 2 --master-port $MASTER_PORT train.py"
+    result = lab.run("run", "--name", "r", "--type", "pytorch", "--", "sh", "-c", command)
+    assert result.returncode == 1
+    assert "ValueError: bad batch" in result.stderr.partition("the process failed: exit code 1")[2]
 
 
 def test_two_runs_at_once_do_not_take_each_others_port(lab: Lab) -> None:

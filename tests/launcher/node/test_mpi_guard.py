@@ -83,6 +83,24 @@ def test_a_module_run_with_m_is_guarded_too(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
 
 
+@pytest.mark.parametrize(
+    ("program", "code", "said"),
+    [
+        ("import sys; sys.exit(3)", 3, ""),
+        ("import sys\ndef main():\n  try: sys.exit(5)\n  finally: print('saved')\nmain()", 5, ""),
+        ("from sys import exit; exit('no data')", 1, "no data\n"),
+        ("exit(4)", 4, ""),
+        ("import sys\ntry: sys.exit(3)\nexcept SystemExit: sys.exit(6)", 6, ""),
+        ("import argparse; argparse.ArgumentParser().error('bad')", 2, "usage: -c [-h]\n-c: error: bad\n"),
+    ],
+)
+def test_a_program_that_says_itself_that_it_has_failed_ends_at_once(
+    folder: Path, program: str, code: int, said: str
+) -> None:
+    done = run(folder, f"from mpi4py import MPI\n{program}")
+    assert (done.returncode, done.stderr) == (code, said)
+
+
 def test_an_interrupt_still_looks_like_one(folder: Path) -> None:
     done = run(folder, "from mpi4py import MPI\nraise KeyboardInterrupt")
     assert (done.returncode, done.stdout) == (-signal.SIGINT, "")
@@ -92,7 +110,12 @@ def test_an_interrupt_still_looks_like_one(folder: Path) -> None:
     "program",
     [
         "pass",
-        "import sys; sys.exit(3)",
+        "import sys; sys.exit()",
+        "import sys; sys.exit(0)",
+        "exit(0)",
+        "import sys\ntry: sys.exit(3)\nexcept SystemExit: pass",
+        "import sys\ndef f():\n  try: sys.exit(3)\n  except SystemExit as e: return e\nkept = f()",
+        "import threading, sys\nt = threading.Thread(target=lambda: sys.exit(3))\nt.start(); t.join()",
         "import sys\ntry: 1 / 0\nexcept ZeroDivisionError as error: sys.last_value = error",
         "import threading\nthread = threading.Thread(target=lambda: 1 / 0)\nthread.start(); thread.join()",
         "import code; code.InteractiveConsole(globals()).runsource('1 / 0')",
