@@ -13,7 +13,7 @@ from dataclasses import replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus
 
-from .decide import called, failure_message
+from .decide import called, failure_message, left_early
 from .state import Cause, Process, State
 
 _PEER_GONE = re.compile(
@@ -67,11 +67,16 @@ def reconsidered(state: State, tails: Tails) -> State:
     for ranks in (failed, stopped):
         # Of those that failed by themselves any but a victim will do; of those we stopped only one that was
         # about to end with an exception of its own.
-        words = {rank: tails.get(rank, ()) for rank in ranks if not _is_victim(tails.get(rank, ()))}
+        message = {rank: tails.get(rank, ()) for rank in ranks if not _is_victim(tails.get(rank, ()))}
         # Where the launcher ended all (as mpirun does for MPI_Abort) each was asked, whoever it was that failed.
-        guilty = [rank for rank, tail in words.items() if ranks is failed or _exception(tail)]
+        guilty = [rank for rank, tail in message.items() if ranks is failed or _exception(tail)]
         if guilty:
             return _blame(state, min(guilty, key=lambda rank: state.processes[rank].ended_at or 0.0), tails)
+    early = left_early(state)
+    if early is not None and cause.rank is not None:
+        # A peer that ends well without a word to the others is gone for them as one that has failed.
+        message = f"{early}, and {cause.message.replace('failed first', 'failed after that')}"
+        return replace(state, cause=replace(cause, message=message))
     return state
 
 

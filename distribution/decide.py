@@ -47,6 +47,8 @@ from .state import BEFORE_END, Cause, NodeState, Phase, Process, State
 SETTLE = 0.15
 """Seconds between the first failure and the stop: one that failed a moment before, and is only slower to end,
 ends by itself in them, so that the blame can go where it belongs."""
+LAUNCHERS_TIME = 2.0
+"""Seconds that mpirun, which has begun to end the ranks by itself, has to come to its end; MPICH's may not."""
 STOP_MARGIN = 10.0
 """Seconds after the grace in which a node has to prove its processes dead before it counts as lost."""
 RELEASE_LIMIT = 15.0
@@ -142,7 +144,9 @@ def _process_exited(state: State, event: ProcessExited, now: float) -> Decision:
     if status is ProcessStatus.FAILED:
         state = _blame_process(state, event, process)
         if state.phase is Phase.RUNNING and state.policy.launcher_restarts == 0:
-            state = replace(state, settled_at=state.settled_at or now + SETTLE)
+            state = _settled_by(state, now + SETTLE)
+    elif status is ProcessStatus.STOPPED and state.policy.one_launcher and state.phase is Phase.RUNNING:
+        state = _launcher_ends_all(state, event, process, now)
     if state.is_complete and state.cause is not None and state.cause.is_report:
         # The last word was late: all have ended well, and by themselves.
         state = replace(state, cause=None)
@@ -153,6 +157,28 @@ def _process_exited(state: State, event: ProcessExited, now: float) -> Decision:
     if state.settled_at is not None and _is_all_told(state):
         return _stop(state, now)
     return state, ()
+
+
+def _settled_by(state: State, at: float) -> State:
+    return replace(state, settled_at=at if state.settled_at is None else min(state.settled_at, at))
+
+
+def _launcher_ends_all(state: State, event: ProcessExited, process: Process, now: float) -> State:
+    """Take it that the job is over when mpirun has ended a rank that nobody asked it to end."""
+    if state.cause is None:
+        what = f"{state.policy.launcher} ended {called(event.rank, process)}"
+        early = left_early(state)
+        message = f"{early}, and {what}" if early else f"{what} of its own accord"
+        state = replace(state, cause=Cause(message, ExitStatus.JOB_FAILED, now, 0, is_report=True))
+    return _settled_by(state, now + LAUNCHERS_TIME)
+
+
+def left_early(state: State) -> str | None:
+    """Name the ranks of an MPI job that have ended well while others have not, which only some may do."""
+    done = [called(rank, p) for rank, p in enumerate(state.processes) if p.status is ProcessStatus.COMPLETED]
+    if not done or not state.policy.one_launcher:
+        return None
+    return f"{' and '.join(done[:2])} ended before the others with exit code 0 (perhaps without MPI_Finalize)"
 
 
 def _is_all_told(state: State) -> bool:
@@ -233,7 +259,7 @@ def _launcher_exited(state: State, event: LauncherExited, now: float) -> Decisio
         state = replace(state, cause=cause)
     if state.policy.one_launcher and not _is_all_told(state):
         # What the nodes have to say of their processes may still be on its way.
-        return replace(state, settled_at=state.settled_at or now + SETTLE), ()
+        return _settled_by(state, now + SETTLE), ()
     return _stop(state, now)
 
 
@@ -242,10 +268,9 @@ def _launcher_message(state: State, event: LauncherExited, own: list[Process]) -
     who = f"{launcher}'s daemon" if event.is_daemon else launcher
     if all(p.status is ProcessStatus.NOT_STARTED for p in own):
         return f"{who} on node-{event.node} ended before it started its processes"
-    done = [rank for rank, p in enumerate(state.processes) if p.status is ProcessStatus.COMPLETED]
-    if state.policy.one_launcher and event.exit_code and done:
-        names = " and ".join(called(rank, state.processes[rank]) for rank in done[:2])
-        return f"{who} ended the others after {names} had ended with exit code 0 (perhaps without MPI_Finalize)"
+    early = left_early(state)
+    if event.exit_code and early:
+        return f"{early}, and {who} ended the others"
     return f"{who} on node-{event.node} ended before its processes had ended"
 
 

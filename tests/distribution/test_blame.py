@@ -55,6 +55,15 @@ def test_what_an_mpi_rank_says_through_mpirun_counts_as_its_last_words() -> None
     assert blamed(state, {**said, 2: ("epoch 3",)}) == "rank 2 on node-1 failed first: exit code 3"
 
 
+def test_a_peer_that_ended_well_without_a_word_is_named_where_nobody_else_is_to_blame() -> None:
+    state = ended((2, 0, None, False), (0, 14, None, False))
+    state = replace(state, policy=replace(state.policy, one_launcher=True))
+    assert blamed(state, {0: ("An error occurred in Socket closed",)}) == (
+        "rank 2 on node-1 ended before the others with exit code 0 (perhaps without MPI_Finalize), "
+        "and rank 0 on node-0 failed after that: exit code 14"
+    )
+
+
 def test_one_we_stopped_while_it_was_ending_with_its_own_exception_takes_the_blame() -> None:
     state = ended((2, 1, None, False), (3, 1, None, False), (1, None, "SIGTERM", True), (0, None, "SIGTERM", True))
     state = reconsidered(state, {2: PEER, 3: PEER, 1: OWN, 0: ("epoch 3",)})

@@ -406,14 +406,30 @@ def test_a_daemon_that_is_killed_is_named_with_its_node() -> None:
     assert state.cause.message == "mpirun's daemon on node-1 ended before its processes had ended: killed by SIGKILL"
 
 
+EARLY = "rank 2 on node-1 ended before the others with exit code 0 (perhaps without MPI_Finalize)"
+
+
 def test_a_rank_that_ended_well_while_mpirun_did_not_is_named() -> None:
     history = [*UP, *STARTED, COMPLETED[2], LauncherExited(0, 1, None), ended_by_us(0), ended_by_us(1), ended_by_us(3)]
     state, _ = play(history, replace(ONE, launcher="mpirun"))
     assert state.cause is not None
-    assert state.cause.message == (
-        "mpirun ended the others after rank 2 on node-1 had ended with exit code 0 (perhaps without MPI_Finalize): "
-        "exit code 1"
-    )
+    assert state.cause.message == f"{EARLY}, and mpirun ended the others: exit code 1"
+
+
+def test_an_mpirun_that_ends_a_rank_and_then_hangs_is_not_waited_for() -> None:
+    history: list[Event] = [*UP, *STARTED, COMPLETED[2], ended_by_us(3)]
+    state, _ = play(history, replace(ONE, launcher="mpirun"))
+    assert state.cause is not None and state.cause.message == f"{EARLY}, and mpirun ended rank 3 on node-1"
+    assert state.wake_at is not None
+    _, done = decide(state, TimePassed(), state.wake_at)
+    assert done == (StopNode(0, 30.0), StopNode(1, 30.0))
+    state, _ = play([*history, LauncherExited(0, 9, None), ended_by_us(0), ended_by_us(1)], ONE)
+    assert state.phase is Phase.STOPPING
+
+
+def test_a_rank_that_mpirun_ends_because_another_has_failed_is_not_the_cause() -> None:
+    state, _ = play([*UP, *STARTED, ended_by_us(3), failed(2)], ONE)
+    assert state.cause is not None and state.cause.message == "rank 2 on node-1 failed first: exit code 7"
 
 
 def test_one_launcher_that_starts_nothing_stops_the_run_in_a_moment() -> None:
