@@ -17,6 +17,11 @@ from .tree import ItemList
 _NODES = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
 
 
+def is_elastic(written: str) -> bool:
+    """Say whether this has the form `MIN:MAX`."""
+    return _NODES.fullmatch(written) is not None
+
+
 def check_elastic_nodes(written: str) -> tuple[int, int]:
     """Read `MIN:MAX`, the fewest and the most nodes of an elastic job."""
     found = _NODES.fullmatch(written)

@@ -134,6 +134,13 @@ def test_the_code_folder_starts_from_the_job_file(tmp_path: Path) -> None:
         ("resources: {instance_count: '2'}", "expected a whole number, found the text '2'; remove the quotes"),
         ("resources: {instance_count: true}", "expected a whole number, found true"),
         ("resources: {instance_count: 2.0}", "expected a whole number, found the number 2.0"),
+        ("resources: {instance_count: 1:2}", 'found 1:2; for elastic nodes write regiment: {nodes: "1:2"}'),
+        ("resources: {instance_count: '1:2'}", 'found 1:2; for elastic nodes write regiment: {nodes: "1:2"}'),
+        ("compute: {target: local, instance_count: 2:4}", 'for elastic nodes write regiment: {nodes: "2:4"}'),
+        (
+            "distribution: {type: mpi, process_count_per_instance: 1:30}",
+            "process_count_per_instance: expected a whole number, found 1:30, which is 90 to YAML; write 90 if",
+        ),
         ("resources: 2", "resources: expected a mapping, found the number 2"),
         ("distribution: pytorch", "distribution: expected a mapping, found the text 'pytorch'"),
         ("distribution: {process_count_per_instance: 1}", "distribution: 'type' is missing"),
