@@ -56,6 +56,17 @@ code: nowhere
             "found 3 tasks (2 workers, 1 parameter server) for 4 nodes; ask for fewer nodes, or for more workers",
         ),
         (["run", "--type", "tensorflow", "--workers", "100001", "--", "true"], "at most 100,000 processes in all"),
+        (
+            ["run", "--type", "mpi", "--start-method", "torchrun", "--", "true"],
+            "--start-method: expected only with type",
+        ),
+        (["run", "--type", "mpi", "--start-method", "spawn", "--", "true"], "pytorch; this job has type mpi"),
+        (
+            ["run", "--type", "mpi", "--torchrun-arg=--tee=3", "--", "true"],
+            "--torchrun-arg: expected only with type py",
+        ),
+        (["run", "--type", "mpi", "--mpirun-arg=-np", "--", "true"], "--mpirun-arg: Regiment sets -np itself; remove"),
+        (["run", "--mpirun-arg=--verbose", "--", "true"], "--mpirun-arg: expected only with type mpi"),
         (["frobnicate"], "frobnicate"),
         ([], "COMMAND"),
     ],
@@ -142,6 +153,12 @@ def test_what_does_not_fit_a_tensorflow_job_is_named_with_line_and_key(
         assert result.returncode == 2
         assert result.stderr.startswith(f"job.yml:{fault}"), result.stderr
         assert result.stderr.count("\n") == 1
+
+
+def test_an_option_that_a_flag_makes_wrong_is_named_where_it_stands(lab: Lab) -> None:
+    lab.write("job.yml", "command: echo\ndistribution: {type: pytorch}\nregiment:\n  start_method: spawn\n")
+    fault = "regiment.start_method: expected only with type pytorch; this job has type mpi\n"
+    assert lab.run("plan", "job.yml", "--type", "mpi").stderr == f"job.yml:4: {fault}"
 
 
 def test_flags_go_over_the_tasks_of_a_tensorflow_job(lab: Lab) -> None:

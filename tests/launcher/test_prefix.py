@@ -127,7 +127,7 @@ def test_what_does_not_end_below_its_prefix_is_killed_in_time(lab: Lab, prefix: 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("job.yml",), "job.yml: regiment.prefix_ranks: there is no rank 4; this job has ranks 0 to 1"),
+        (("job.yml",), "job.yml:3: regiment.prefix_ranks: there is no rank 4; this job has ranks 0 to 1"),
         (("job.yml", "--prefix-ranks", "1,5"), "--prefix-ranks: there is no rank 5; this job has ranks 0 to 1"),
         (("--prefix", "nice", "--prefix-ranks", "1", "--", "true"), "there is no rank 1; this job has rank 0 only"),
         (("--prefix-ranks", "0", "--", "true"), "--prefix-ranks: expected only together with prefix"),
@@ -140,6 +140,13 @@ def test_a_prefix_that_cannot_be_is_refused(lab: Lab, command: str, flags: tuple
     result = lab.run(command, *flags)
     assert result.returncode == 2
     assert message in result.stderr
+
+
+def test_a_rank_that_the_file_does_not_have_is_not_valid_either(lab: Lab) -> None:
+    lab.write("job.yml", JOB.replace("RANK]", "4]"))
+    result = lab.run("validate", "job.yml")
+    message = "job.yml:3: regiment.prefix_ranks: there is no rank 4; this job has ranks 0 to 1\n"
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", message)
 
 
 def test_more_processes_by_flag_may_make_the_files_ranks_right(lab: Lab) -> None:
