@@ -46,6 +46,7 @@ from ..lookup import looked_up
 from ..mpi import find_mpirun
 from ..node.messages import Terminal
 from ..node.processes import numa_nodes
+from ..programs import find_program
 from ..submit import Submission, check_launcher, submit
 from .output import answer, say
 
@@ -67,6 +68,7 @@ class Request:
 def run(options: argparse.Namespace) -> int:
     """Run a job and show it until it ends, or leave it running."""
     request = _request(options)
+    _check_prefix(request, options)
     if options.interactive is not None:
         _check_interactive(request.spec, options)
     for note in request.notes:
@@ -212,6 +214,19 @@ def _check_prefix_ranks(spec: JobSpec, options: argparse.Namespace, places: Mapp
     beyond = [rank for rank in spec.options.prefix_ranks or () if rank >= count]
     if beyond:
         raise _wrong_option("prefix_ranks", f"there is no rank {beyond[0]}; {_ranks_of(count)}", options, places)
+
+
+def _check_prefix(request: Request, options: argparse.Namespace) -> None:
+    """See that the prefix is a program where that can be known now, on the machine that all the nodes are."""
+    spec = request.spec
+    name = next(iter(spec.options.prefix), "")
+    in_path, is_absolute = "/" not in name, name.startswith("/")
+    # A relative path starts in the processes' folder, which there is not yet.
+    if not name or "{" in name or not (in_path or is_absolute) or "PATH" in spec.environment_variables:
+        return
+    if find_program(name) is None:
+        what = "is no program in PATH; install it, or give its path" if in_path else "is no program; correct the path"
+        raise _wrong_option("prefix", f"{name!r} {what}", options, request.places)
 
 
 def _wrong_option(

@@ -68,8 +68,31 @@ def test_the_plan_shows_it(lab: Lab) -> None:
     assert argvs == [traced[0], plain, traced[2], plain]
 
 
-def test_a_prefix_that_is_not_there_is_named_in_log_and_verdict(lab: Lab) -> None:
-    result = lab.run("run", "--name", "r", "--prefix", "no-such-tool -x", "--", "true")
+@pytest.mark.parametrize(
+    ("prefix", "what"),
+    [
+        ("no-such-tool -x", "'no-such-tool' is no program in PATH; install it, or give its path"),
+        ("/no/such/tool -x", "'/no/such/tool' is no program; correct the path"),
+    ],
+)
+def test_a_prefix_that_is_not_there_is_refused_before_anything_starts(lab: Lab, prefix: str, what: str) -> None:
+    result = lab.run("run", "--prefix", prefix, "--", "true")
+    assert (result.returncode, result.stderr) == (2, f"regiment: --prefix: {what}\n")
+    lab.write("job.yml", f"command: echo\nregiment:\n  prefix: [{prefix.replace(' ', ', ')}]\n")
+    result = lab.run("run", "job.yml")
+    assert (result.returncode, result.stderr) == (2, f"job.yml:3: regiment.prefix: {what}\n")
+    assert not (lab.folder / ".regiment").exists()
+
+
+def test_a_prefix_may_be_where_only_the_processes_look(lab: Lab) -> None:
+    lab.write("src/tools/twice", '#!/bin/sh\n"$@" && "$@"\n').chmod(0o755)
+    flags = ("--code", "src", "--prefix", "tools/twice")
+    assert lab.run("run", *flags, "--", "echo", "hi").stdout == "hi\nhi\n"
+
+
+def test_a_prefix_that_is_not_in_the_jobs_own_path_is_named_in_log_and_verdict(lab: Lab) -> None:
+    path = f"PATH={lab.environ['PATH']}"
+    result = lab.run("run", "--name", "r", "--env", path, "--prefix", "no-such-tool -x", "--", "true")
     assert result.returncode == 1
     message = "regiment: cannot run 'no-such-tool': no such program in PATH"
     assert lab.log("r", "70_driver_log.txt") == f"{message}\n"
