@@ -9,13 +9,13 @@ from pathlib import Path
 
 from regiment.jobs.errors import ExitStatus, JobFileError, RegimentError, UserError
 
-from .parser import make_parser, split_command
+from .parser import join_flags, make_parser, split_command
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; gives the exit status."""
     own, command = split_command(arguments)
-    options = make_parser(own[0] if own else None).parse_args(own)
+    options = make_parser(own[0] if own else None).parse_args(join_flags(own))
     options.command_argv = command
     module, function = options.run.split(":")
     try:

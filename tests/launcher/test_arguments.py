@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from regiment.launcher.cli.parser import join_flags
+
 from .conftest import Lab
 
 BAD_JOB = """\
@@ -23,7 +25,15 @@ code: nowhere
         (["run", "nowhere.yml"], "nowhere.yml: cannot be read"),
         (["run", "job.yml", "--", "true"], "not both"),
         (["run", "--nodes", "0", "--", "true"], "0 is below 1"),
-        (["run", "--nodes", "two", "--", "true"], "--nodes"),
+        (["run", "--nodes", "two", "--", "true"], "expected a number of nodes, or MIN:MAX, found 'two'"),
+        (["run", "--nodes", "1:x", "--", "true"], "expected a number of nodes, or MIN:MAX, found 'x'"),
+        (["run", "--nproc", "x", "--", "true"], "--nproc-per-node: expected a number of processes, auto or gpu, found"),
+        (["run", "--prefix-ranks", "0,a", "--", "true"], "expected ranks with commas between them, such as 0,3, found"),
+        (["run", "--workers", "x", "--", "true"], "--workers: expected a whole number, 1 or more, found 'x'"),
+        (["run", "--interactive", "x", "--", "true"], "--interactive: expected a whole number, 0 or more, found 'x'"),
+        (["run", "--timeout", "0", "--", "true"], "--timeout: expected a time limit above 0 seconds"),
+        (["run", "--grace", "soon", "--", "true"], "--grace: expected a number of seconds, 0 or more, found 'soon'"),
+        (["run", "--mpirun-arg"], "--mpirun-arg: expected one argument"),
         (["run", "--nproc", "2", "--", "true"], "add --type pytorch"),
         (["run", "--nproc", "gpu", "--type", "pytorch", "--", "true"], "no GPU"),
         (["run", "--name", "../x", "--", "true"], "--name: '../x' cannot be a name"),
@@ -159,6 +169,19 @@ def test_an_option_that_a_flag_makes_wrong_is_named_where_it_stands(lab: Lab) ->
     lab.write("job.yml", "command: echo\ndistribution: {type: pytorch}\nregiment:\n  start_method: spawn\n")
     fault = "regiment.start_method: expected only with type pytorch; this job has type mpi\n"
     assert lab.run("plan", "job.yml", "--type", "mpi").stderr == f"job.yml:4: {fault}"
+
+
+@pytest.mark.parametrize("flag", ["--torchrun-arg", "--mpirun-arg"])
+def test_a_flag_for_another_program_may_be_a_word_of_its_own(flag: str) -> None:
+    assert join_flags(["run", flag, "--bind-to", f"{flag}=none", "--name", "r"]) == [
+        *("run", f"{flag}=--bind-to", f"{flag}=none", "--name", "r")
+    ]
+    assert join_flags(["run", flag]) == ["run", flag]
+
+
+def test_a_plan_takes_the_flags_of_a_run(lab: Lab) -> None:
+    result = lab.run("plan", "--interactive", "0", "--quiet", "--pass-exit-code", "--detach", "--", "true")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_flags_go_over_the_tasks_of_a_tensorflow_job(lab: Lab) -> None:
