@@ -11,6 +11,15 @@ from regiment.jobs.errors import ExitStatus, JobFileError, RegimentError, UserEr
 
 from .parser import join_flags, make_parser, split_command
 
+DEPENDENCIES = {
+    "jmespath": "jmespath",
+    "pathspec": "pathspec",
+    "rich": "rich",
+    "tabulate": "tabulate",
+    "yaml": "PyYAML",
+}
+"""The packages that Regiment cannot do without, by their modules."""
+
 
 def main(arguments: list[str]) -> int:
     """Run one command; gives the exit status."""
@@ -29,6 +38,8 @@ def main(arguments: list[str]) -> int:
         return int(error.exit_status)
     except BrokenPipeError:
         raise
+    except ModuleNotFoundError as error:
+        return _missing(error)
     except Exception as error:  # noqa: BLE001  (no traceback ever reaches a user)
         return _own_fault(error)
 
@@ -38,6 +49,19 @@ def _check_current_folder() -> None:
         Path.cwd()
     except OSError:
         raise UserError("the current folder is gone; change to one that is there") from None
+
+
+def _missing(error: ModuleNotFoundError) -> int:
+    """Tell that a package is missing that Regiment needs, or of a fault of ours where it is another module."""
+    module = (error.name or "").partition(".")[0]
+    if module not in DEPENDENCIES:
+        return _own_fault(error)
+    print(
+        f"regiment: Regiment's dependency '{DEPENDENCIES[module]}' is not installed in {sys.executable}; "
+        "reinstall regiment there",
+        file=sys.stderr,
+    )
+    return int(ExitStatus.USER_ERROR)
 
 
 def _own_fault(error: Exception) -> int:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+import regiment
+from regiment.launcher.cli.main import DEPENDENCIES
 from regiment.launcher.cli.parser import join_flags
 
 from .conftest import Lab
@@ -218,3 +225,28 @@ def test_the_callers_gpus_are_shared_among_the_nodes(lab: Lab) -> None:
     command = ("sh", "-c", "echo $CUDA_VISIBLE_DEVICES $GPU_PER_NODE_COUNT")
     result = lab.run("run", "--name", "r", "--nodes", "2", "--", *command, CUDA_VISIBLE_DEVICES="0,1,2,3")
     assert sorted(result.stdout.splitlines()) == ["[node-0 rank 0] 0,1 2", "[node-1 rank 1] 2,3 2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"), [(["list", "--query", "[0]"], "jmespath"), (["plan", "job.yml"], "PyYAML")]
+)
+def test_a_missing_dependency_is_no_fault_of_ours(lab: Lab, arguments: list[str], missing: str) -> None:
+    lab.write("job.yml", "command: true\n")
+    (lab.folder / "only").mkdir()
+    (lab.folder / "only" / "regiment").symlink_to(Path(regiment.__path__[0]))
+    result = subprocess.run(
+        [sys.executable, "-S", "-m", "regiment", *arguments],  # -S: no installed package is found
+        cwd=lab.folder,
+        env={**lab.environ, "PYTHONPATH": str(lab.folder / "only")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    what = f"Regiment's dependency '{missing}' is not installed in {sys.executable}; reinstall regiment there"
+    assert (result.returncode, result.stderr) == (2, f"regiment: {what}\n")
+
+
+def test_all_dependencies_are_known_by_their_modules() -> None:
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    declared = project.partition("\ndependencies = [\n")[2].partition("\n]")[0]
+    assert sorted(re.findall(r'^ *"([A-Za-z]+)', declared, re.MULTILINE)) == sorted(DEPENDENCIES.values())
