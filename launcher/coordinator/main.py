@@ -22,6 +22,8 @@ from .order import Order
 
 def main() -> None:
     """Take an order from standard input, a socket to whoever wants the run, and see it through."""
+    # Whatever else the submitting shell had open is not ours to hold: a pipe's reader would wait for the run's end.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     owner = socket.socket(fileno=os.dup(0))
     order = from_plain(Order, json.loads(_read_line(owner)))
     folder = Workspace(Path(order.workspace)).run(order.run_id)

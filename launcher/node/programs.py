@@ -57,9 +57,10 @@ class Programs:
 
     def launcher_environ(self, launcher: LauncherPlan) -> dict[str, str]:
         """Give the whole environment of a launcher or its daemon, and make the folders it may have."""
+        os.makedirs(self.temporary, mode=0o700, exist_ok=True)
         places = {TEMPORARY: self.temporary, SHARED_MEMORY: self.shared_memory}
-        for folder in places.values():
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+        if SHARED_MEMORY in launcher.environ.values():
+            os.makedirs(self.shared_memory, mode=0o700, exist_ok=True)
         environ = self.environ({name: places.get(value, value) for name, value in launcher.environ.items()})
         if launcher.kind is not LauncherKind.MPIRUN:
             return environ

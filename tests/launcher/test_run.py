@@ -359,3 +359,15 @@ def test_the_jobs_own_logs_do_not_overwrite_ours(lab: Lab) -> None:
     logs = lab.run_folder("r") / "logs"
     assert (logs / "x").read_text() == "x\n"
     assert (logs / "azureml" / "coordinator.log").read_text() == ""
+
+
+def test_what_the_submitting_shell_has_open_is_let_go_of(lab: Lab) -> None:
+    reader, writer = os.pipe()
+    argv = [sys.executable, "-m", "regiment", "run", "--name", "r", "--detach", "--", "sleep", ENDLESS]
+    subprocess.run(argv, cwd=lab.folder, env=lab.environ, pass_fds=[writer], stdout=subprocess.DEVNULL, check=True)
+    os.close(writer)
+    assert os.read(reader, 1) == b"", "somebody who reads to the end would wait for the run"
+    os.close(reader)
+    lab.wait_until_running("r", 1)
+    assert lab.run("cancel", "r", "--force").returncode == 0
+    lab.run("wait", "r")
