@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import UserError
@@ -32,6 +32,16 @@ _OWN_TORCHRUN_FLAGS = (
     "--no-python",
     "--module",
     "--run-path",
+)
+# What Regiment passes to mpirun itself, or what would undo that, in the words of Open MPI and Hydra; each takes its
+# flags with one dash or two.
+_COUNTING_MPIRUN_FLAGS = frozenset("c n np N npernode npersocket pernode ppn perhost grr".split())
+_OWN_MPIRUN_FLAGS = frozenset(
+    """
+    H host hosts hostfile machine machinefile default-hostfile add-host add-hostfile f app configfile
+    launcher launcher-exec bootstrap bootstrap-exec rmk leave-session-attached
+    wd wdir set-cwd-to-session-dir stdin genvall genvnone envall envnone
+    """.split()
 )
 
 
@@ -92,11 +102,7 @@ def check_grace(seconds: float) -> float:
 
 def check_torchrun_args(arguments: Sequence[str]) -> tuple[str, ...]:
     """Check what is to be passed on to torchrun; the first fault is raised."""
-    for index in range(len(arguments)):
-        complaint = torchrun_complaint(arguments, index)
-        if complaint:
-            raise UserError(complaint)
-    return tuple(arguments)
+    return _check_each(arguments, torchrun_complaint)
 
 
 def torchrun_complaint(arguments: Sequence[str], index: int) -> str | None:
@@ -117,10 +123,45 @@ def torchrun_complaint(arguments: Sequence[str], index: int) -> str | None:
     return None
 
 
+def check_mpirun_args(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Check what is to be passed on to mpirun; the first fault is raised."""
+    return _check_each(arguments, mpirun_complaint)
+
+
+def mpirun_complaint(arguments: Sequence[str], index: int) -> str | None:
+    """Say what is wrong with one of the arguments for mpirun, or None.
+
+    How many values a flag takes only mpirun knows: a word after a flag may be one.
+    """
+    argument = arguments[index]
+    if argument == ":" or (index == 0 and not argument.startswith("-")):
+        return f"expected a flag of mpirun, found '{argument[:60]}'; the program and its arguments go under 'command'"
+    if not argument.startswith("-"):
+        return None
+    flag = argument.split("=", 1)[0]
+    name = flag.removeprefix("-").removeprefix("-")
+    if name in _COUNTING_MPIRUN_FLAGS:
+        use = "resources.instance_count and process_count_per_instance, or --nodes and --nproc"
+        return f"Regiment sets {flag[:60]} itself; remove it, and use {use}"
+    if name in _OWN_MPIRUN_FLAGS:
+        return f"Regiment sets {flag[:60]} itself, from the job's nodes and processes; remove it"
+    return None
+
+
 def default_experiment_name(folder: Path) -> str:
     """Make a legal experiment name of a folder's, as Azure ML does; `Default` where nothing of it is left."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", "".join(folder.name.split()))
     return name.lstrip("._-")[:128] or "Default"
+
+
+def _check_each(
+    arguments: Sequence[str], complaint_about: Callable[[Sequence[str], int], str | None]
+) -> tuple[str, ...]:
+    for index in range(len(arguments)):
+        complaint = complaint_about(arguments, index)
+        if complaint:
+            raise UserError(complaint)
+    return tuple(arguments)
 
 
 def _check_seconds(seconds: float, wanted: str, holds: bool) -> float:

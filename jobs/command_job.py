@@ -135,7 +135,7 @@ def _check_options(fields: Mapping[str, Any], places: Mapping[str, Value], readi
     if "regiment" not in places or None in (fields["distribution"], fields["options"]):
         return
     keys = entries_of(places["regiment"])
-    for key, complaint in complaints(fields["distribution"], fields["options"]):
+    for key, complaint in complaints(fields["distribution"], fields["options"], keys):
         reading.fault(keys[key], complaint)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from .checks import MOST_PROCESSES, check_count, check_process_total, check_tasks
 from .errors import UserError
 from .fields import checked, dropped, not_used, text, whole_number, yes_or_no
-from .options import named
+from .options import is_elastic, named
 from .reading import Key, Reader, Reading, Table, Value
 from .shapes import either, entries_of, section, tagged
 from .spec import Distribution, Mpi, Plain, PyTorch, Ray, TensorFlow
+from .tree import Scalar
 
 
 def _check_servers(count: int) -> int:
@@ -21,7 +22,16 @@ def _check_servers(count: int) -> int:
     return check_count(count) if count else 0
 
 
+def _read_instance_count(value: Value, reading: Reading) -> int:
+    if isinstance(value.tree, Scalar) and is_elastic(value.tree.text):
+        hint = f'for elastic nodes write regiment: {{nodes: "{value.tree.text}"}}'
+        raise UserError(f"expected a whole number, found {value.tree.text}; {hint}")
+    count: int = COUNT(value, reading)
+    return count
+
+
 COUNT: Reader = checked(whole_number, check_count, minimum=1, maximum=MOST_PROCESSES)
+_INSTANCE_COUNT = Reader(_read_instance_count, COUNT.schema)
 _SERVERS: Reader = checked(whole_number, _check_servers, minimum=0, maximum=MOST_PROCESSES)
 _TYPE = Key(text, "the framework")
 _PYTORCH: Table = {
@@ -49,7 +59,7 @@ distribution: Reader = tagged(
 )
 
 RESOURCES: Table = {
-    "instance_count": Key(COUNT, "number of nodes (default: 1)"),
+    "instance_count": Key(_INSTANCE_COUNT, "number of nodes (default: 1)"),
     "instance_type": Key(not_used, "Azure's type of machine"),
     "shm_size": Key(not_used, "shared memory of a container"),
     "docker_args": Key(not_used, "more arguments for docker"),
@@ -60,7 +70,7 @@ RESOURCES: Table = {
 }
 _COMPUTE: Table = {
     "target": Key(text, "where to run"),
-    "instance_count": Key(COUNT, "number of nodes"),
+    "instance_count": Key(_INSTANCE_COUNT, "number of nodes"),
     "instance_type": Key(not_used, is_offered=False),
     "properties": Key(not_used, is_offered=False),
     "is_local": Key(dropped, is_offered=False),

@@ -37,6 +37,10 @@ def whole_number(value: Value, _reading: Reading) -> int:
     found = scalar(value, "a whole number")
     if isinstance(found.value, bool) or not isinstance(found.value, int):
         raise UserError(f"expected a whole number, found {describe(found)}{_unquote(found)}")
+    if ":" in found.text:
+        # YAML 1.1 counts in sixties what has a colon in it, as in times of the day; nobody counts anything else so.
+        both = f"{shorten(found.text)}, which is {found.value} to YAML"
+        raise UserError(f"expected a whole number, found {both}; write {found.value} if that is meant")
     return found.value
 
 

@@ -15,11 +15,11 @@ from .overrides import apply_overrides
 from .reading import Reader, Reading, Value
 from .runconfig import is_runconfig, runconfig
 from .runconfig_files import source_folder
-from .shapes import tagged
+from .shapes import entries_of, tagged
 from .source import parse_job, read_text
 from .spec import JobSpec
 from .sweep_job import sweep_job
-from .tree import Section
+from .tree import Place, Section
 
 _TYPES: Mapping[str, Reader] = {
     "command": command_job,
@@ -40,6 +40,8 @@ class LoadedJob:
     """What is odd about it but does no harm, a line each with its place."""
     text: str
     """The file as it stands, without the overrides."""
+    options: Mapping[str, Place]
+    """Where the keys under `regiment` stand, for what only flags over them can make wrong or right."""
 
 
 def load_job(
@@ -102,10 +104,13 @@ def _read(path: Path, overrides: Sequence[str], current_folder: Path, lenient: b
 
 def _load(source: _Read, folder: Path, current_folder: Path, reader: Reader, lenient: bool, paths: bool) -> LoadedJob:
     reading = Reading(folder, source.faults, source.notes, text=source.text, lenient=lenient, paths=paths)
-    fields = reading.read(reader, Value(source.tree, source.tree.place, ""))
+    value = Value(source.tree, source.tree.place, "")
+    fields = reading.read(reader, value)
     notes = reading.finish()
     fields = {key: found for key, found in fields.items() if found is not None}
     fields.setdefault("experiment_name", default_experiment_name(current_folder))
     if "code" not in fields and "code_url" not in fields:
         fields["working_folder"] = str(folder)
-    return LoadedJob(JobSpec(**fields), notes, source.text)
+    own = entries_of(value).get("regiment")
+    places = {name: option.place for name, option in entries_of(own).items()} if own else {}
+    return LoadedJob(JobSpec(**fields), notes, source.text, places)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from .checks import check_count, check_grace, torchrun_complaint
+from .checks import check_count, check_grace, mpirun_complaint, torchrun_complaint
 from .errors import UserError
 from .fields import checked, number, one_of, text, whole_number, word, yes_or_no
 from .reading import Key, Reader, Reading, Table, Value
@@ -15,6 +15,11 @@ from .spec import Binding, Distribution, Mpi, Options, PyTorch, StartMethod, Sto
 from .tree import ItemList
 
 _NODES = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
+
+
+def is_elastic(written: str) -> bool:
+    """Say whether this has the form `MIN:MAX`."""
+    return _NODES.fullmatch(written) is not None
 
 
 def check_elastic_nodes(written: str) -> tuple[int, int]:
@@ -41,28 +46,33 @@ def check_prefix(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
-def _check_torchrun_args(arguments: tuple[str | None, ...], value: Value, reading: Reading) -> tuple[str, ...]:
-    assert isinstance(value.tree, ItemList)
-    items = [value.item(index, tree) for index, tree in enumerate(value.tree.items)]
-    known = tuple(argument if argument is not None else "-" for argument in arguments)
-    for index, argument in enumerate(arguments):
-        complaint = torchrun_complaint(known, index) if argument is not None else None
-        if complaint:
-            reading.fault(items[index], complaint)
-    return known
+def _flags(complaint_about: Callable[[Sequence[str], int], str | None]) -> Reader:
+    """Make a reader of arguments for another program, each of which may have a complaint about it."""
+
+    def check(arguments: tuple[str | None, ...], value: Value, reading: Reading) -> tuple[str, ...]:
+        assert isinstance(value.tree, ItemList)
+        items = [value.item(index, tree) for index, tree in enumerate(value.tree.items)]
+        known = tuple(argument if argument is not None else "-" for argument in arguments)
+        for index, argument in enumerate(arguments):
+            complaint = complaint_about(known, index) if argument is not None else None
+            if complaint:
+                reading.fault(items[index], complaint)
+        return known
+
+    return then(_WORDS, check)
 
 
 _WORDS = list_of(word)
 _RANK = checked(whole_number, _check_rank, minimum=0)
 _TABLE: Table = {
     "start_method": Key(one_of(StartMethod), "how the processes of a PyTorch job start (default: torchrun)"),
-    "torchrun_args": Key(then(_WORDS, _check_torchrun_args), "more flags for torchrun"),
+    "torchrun_args": Key(_flags(torchrun_complaint), "more flags for torchrun"),
     "nodes": Key(checked(word, check_elastic_nodes), "MIN:MAX nodes of an elastic PyTorch job; it goes on with MIN"),
     "chief": Key(yes_or_no, "a TensorFlow job has a chief besides its workers (default: false)"),
     "evaluator": Key(yes_or_no, "a TensorFlow job has an evaluator besides its workers (default: false)"),
     "stop_when": Key(one_of(StopWhen), "which tasks of a TensorFlow job have to complete (default: chief, or workers)"),
     "mpirun": Key(text, "the mpirun to use, as a path or a name in PATH (default: the first found)"),
-    "mpirun_args": Key(_WORDS, "more flags for mpirun"),
+    "mpirun_args": Key(_flags(mpirun_complaint), "more flags for mpirun"),
     "prefix": Key(checked(_WORDS, check_prefix), "what starts each process, such as [strace, -f]"),
     "prefix_ranks": Key(
         list_of(checked(whole_number, _check_rank, minimum=0)), "the ranks prefix is for (default: all)"
@@ -83,9 +93,13 @@ def make_options(found: Mapping[str, Any]) -> Options:
     return Options(**values)
 
 
-def complaints(kind: Distribution, own: Options) -> Iterator[tuple[str, str]]:
-    """Say which options do not go with the distribution: the key, and a sentence about it."""
+def complaints(kind: Distribution, own: Options, written: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Say which options do not go with the distribution: the key, and a sentence about it.
+
+    `written` are the keys that somebody gave, be it with the value that they have anyway.
+    """
     usual = Options()
+    yield from _torchrun_complaints(kind, own, written)
     if own.min_nodes is not None and not _is_torchruns(kind, own):
         yield "nodes", "elastic nodes are torchrun's: they need type pytorch, a process count and start_method torchrun"
     if not isinstance(kind, TensorFlow) and own.stop_when is not None:
@@ -98,6 +112,20 @@ def complaints(kind: Distribution, own: Options) -> Iterator[tuple[str, str]]:
         yield "prefix_ranks", "expected only together with prefix"
     if own.prefix and own.min_nodes is not None and own.prefix_ranks is not None:
         yield "prefix_ranks", "the ranks of an elastic job change; leave prefix_ranks out, and prefix is for all"
+
+
+def _torchrun_complaints(kind: Distribution, own: Options, written: Collection[str]) -> Iterator[tuple[str, str]]:
+    usual = Options()
+    if not isinstance(kind, PyTorch):
+        for key in ("start_method", "torchrun_args"):
+            value = getattr(own, key)
+            # None is a wrong one, which has a fault already.
+            if value is not None and (key in written or value != getattr(usual, key)):
+                yield key, f"expected only with type pytorch; this job has {named(kind)}"
+    elif own.torchrun_args and own.start_method is StartMethod.SPAWN:
+        yield "torchrun_args", "expected only with start_method torchrun; this job has spawn"
+    elif own.torchrun_args and kind.process_count_per_instance is None:
+        yield "torchrun_args", "without process_count_per_instance (--nproc) the command itself starts, and no torchrun"
 
 
 def _is_torchruns(kind: Distribution, own: Options) -> bool:

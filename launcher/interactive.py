@@ -98,7 +98,7 @@ class InteractiveView:
         self._tell(TerminalLog(self._relay.log.size, complete=True))
         held, self._held = self._held, []
         for event in held:
-            self._run.on_event(event)
+            self._run.on_event(event, late=True)
         if self._relay.log.trouble is not None:
             print(f"regiment: {self._relay.log.trouble}", file=sys.stderr)
 

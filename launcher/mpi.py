@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 from regiment.distribution.mpirun import EXECUTABLES, Mpirun, mpi_flavour
 from regiment.jobs.errors import UserError
 from regiment.jobs.spec import JobSpec, Mpi
+
+from .programs import find_program
 
 _ANSWER_LIMIT = 20.0
 """Seconds an mpirun may take to say its version; one that needs more is stuck."""
@@ -39,10 +40,8 @@ def find_mpirun(spec: JobSpec) -> Mpirun | None:
 
 
 def _path(wanted: str | None) -> str:
-    # As in the job: the folder of its Python comes first, where a wheel has put its programs.
-    search = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
     for name in (wanted,) if wanted else EXECUTABLES:
-        found = shutil.which(name, path=search)
+        found = find_program(name)
         if found:
             return str(Path(found).absolute())
     if wanted:

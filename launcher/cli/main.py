@@ -9,13 +9,22 @@ from pathlib import Path
 
 from regiment.jobs.errors import ExitStatus, JobFileError, RegimentError, UserError
 
-from .parser import make_parser, split_command
+from .parser import join_flags, make_parser, split_command
+
+DEPENDENCIES = {
+    "jmespath": "jmespath",
+    "pathspec": "pathspec",
+    "rich": "rich",
+    "tabulate": "tabulate",
+    "yaml": "PyYAML",
+}
+"""The packages that Regiment cannot do without, by their modules."""
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; gives the exit status."""
     own, command = split_command(arguments)
-    options = make_parser(own[0] if own else None).parse_args(own)
+    options = make_parser(own[0] if own else None).parse_args(join_flags(own))
     options.command_argv = command
     module, function = options.run.split(":")
     try:
@@ -29,6 +38,8 @@ def main(arguments: list[str]) -> int:
         return int(error.exit_status)
     except BrokenPipeError:
         raise
+    except ModuleNotFoundError as error:
+        return _missing(error)
     except Exception as error:  # noqa: BLE001  (no traceback ever reaches a user)
         return _own_fault(error)
 
@@ -38,6 +49,19 @@ def _check_current_folder() -> None:
         Path.cwd()
     except OSError:
         raise UserError("the current folder is gone; change to one that is there") from None
+
+
+def _missing(error: ModuleNotFoundError) -> int:
+    """Tell that a package is missing that Regiment needs, or of a fault of ours where it is another module."""
+    module = (error.name or "").partition(".")[0]
+    if module not in DEPENDENCIES:
+        return _own_fault(error)
+    print(
+        f"regiment: Regiment's dependency '{DEPENDENCIES[module]}' is not installed in {sys.executable}; "
+        "reinstall regiment there",
+        file=sys.stderr,
+    )
+    return int(ExitStatus.USER_ERROR)
 
 
 def _own_fault(error: Exception) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
 from .output import add_output_flags
@@ -10,6 +11,9 @@ from .output import add_output_flags
 LATER_COMPUTES = ("ssh", "slurm", "kubernetes")
 """Types of compute targets that are known by name only."""
 DATA_KINDS = ("uri_file", "uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
+
+_FLAGS_FOR_FLAGS = ("--torchrun-arg", "--mpirun-arg")
+"""Flags whose values are flags of another program."""
 
 Add = Callable[[argparse.ArgumentParser], None]
 
@@ -28,6 +32,17 @@ def split_command(arguments: list[str]) -> tuple[list[str], list[str] | None]:
         if word.endswith(".py") and not word.startswith("-") and "=" not in word:
             return arguments[:place], arguments[place:]
     return arguments, None
+
+
+def join_flags(words: list[str]) -> list[str]:
+    """Write `--mpirun-arg --bind-to` as one word: argparse takes every word with a dash for a flag of ours."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in _FLAGS_FOR_FLAGS:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def make_parser(command: str | None) -> argparse.ArgumentParser:
@@ -98,12 +113,16 @@ def _job_flags(parser: argparse.ArgumentParser) -> None:
     add("--compute", metavar="NAME", help="where to run (default: local)")
     add("--name", metavar="ID", help="the run's id")
     add("--experiment", metavar="NAME", help="the experiment it belongs to (default: the current folder's name)")
-    add("--timeout", type=_seconds, metavar="SECONDS", help="cancel the run when it has taken that long")
+    add("--timeout", type=_time_limit, metavar="SECONDS", help="cancel the run when it has taken that long")
     add("--grace", type=_seconds, metavar="SECONDS", help="between SIGTERM and SIGKILL (default: 30)")
 
 
 def _run_flags(parser: argparse.ArgumentParser) -> None:
     _job_flags(parser)
+    _attendance_flags(parser)
+
+
+def _attendance_flags(parser: argparse._ActionsContainer) -> None:
     add = parser.add_argument
     add("--detach", action="store_true", help="print the run's id and leave it running")
     add("--quiet", "-q", action="store_true", help="print errors only")
@@ -113,6 +132,8 @@ def _run_flags(parser: argparse.ArgumentParser) -> None:
 
 def _plan_flags(parser: argparse.ArgumentParser) -> None:
     _job_flags(parser)
+    # They change nothing in a plan; who puts `plan` for `run` need not take them out.
+    _attendance_flags(parser.add_argument_group("accepted as 'run' takes them, and of no effect on a plan"))
     add_output_flags(parser)
 
 
@@ -240,50 +261,58 @@ _COMMANDS: dict[str, tuple[str, str, Add]] = {
 }
 
 
-def _positive(text: str) -> int:
-    number = int(text)
+def _positive(text: str, wanted: str = "a whole number, 1 or more") -> int:
+    number = _whole(text, wanted)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")
     return number
 
 
 def _nodes(text: str) -> tuple[int | None, int]:
+    wanted = "a number of nodes, or MIN:MAX"
     fewest, colon, most = text.partition(":")
     if not colon:
-        return None, _positive(text)
-    if _positive(fewest) > _positive(most):
+        return None, _positive(text, wanted)
+    first, last = _positive(fewest, wanted), _positive(most, wanted)
+    if first > last:
         raise argparse.ArgumentTypeError(f"{text}: the smaller number comes first")
-    return int(fewest), int(most)
+    return first, last
 
 
 def _ranks(text: str) -> tuple[int, ...]:
-    return tuple(_not_negative(part) for part in text.split(","))
+    return tuple(_not_negative(part, "ranks with commas between them, such as 0,3") for part in text.split(","))
 
 
-def _not_negative(text: str) -> int:
-    number = int(text)
+def _not_negative(text: str, wanted: str = "a whole number, 0 or more") -> int:
+    number = _whole(text, wanted)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative")
     return number
 
 
+def _whole(text: str, wanted: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected {wanted}, found {text[:60]!r}") from None
+
+
 def _nproc(text: str) -> int | str:
-    return text if text in ("auto", "gpu") else _positive(text)
+    return text if text in ("auto", "gpu") else _positive(text, "a number of processes, auto or gpu")
 
 
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+def _time_limit(text: str) -> float:
+    number = _seconds(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("expected a time limit above 0 seconds; leave it out for none")
     return number
 
 
-for _function, _name in (
-    (_nodes, "count"),
-    (_ranks, "list of ranks"),
-    (_positive, "count"),
-    (_not_negative, "number"),
-    (_nproc, "count"),
-    (_seconds, "time"),
-):
-    _function.__name__ = _name  # argparse puts it into "invalid count value: 'x'".
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < 1e9:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, 0 or more, found {text[:60]!r}")
+    return number

@@ -7,13 +7,14 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from regiment.distribution.environment import masked
 from regiment.distribution.planner import make_plan, masked_plan, node_slots, wants_ports
 from regiment.jobs.checks import (
+    check_mpirun_args,
     check_name,
     check_process_total,
     check_tasks,
@@ -21,7 +22,7 @@ from regiment.jobs.checks import (
     default_experiment_name,
 )
 from regiment.jobs.current_form import current_form
-from regiment.jobs.errors import UserError
+from regiment.jobs.errors import Fault, JobFileError, UserError
 from regiment.jobs.options import check_prefix, complaints, named
 from regiment.jobs.record import read_record
 from regiment.jobs.spec import (
@@ -37,6 +38,7 @@ from regiment.jobs.spec import (
     StopWhen,
     TensorFlow,
 )
+from regiment.jobs.tree import Place
 from regiment.jobs.workspace import RunFolder, Workspace, find_workspace
 
 from ..backends.local import MOST_NODES, machine_shares
@@ -44,6 +46,7 @@ from ..lookup import looked_up
 from ..mpi import find_mpirun
 from ..node.messages import Terminal
 from ..node.processes import numa_nodes
+from ..programs import find_program
 from ..submit import Submission, check_launcher, submit
 from .output import answer, say
 
@@ -58,11 +61,14 @@ class Request:
     text: str
     """The job file as it is kept in the run folder."""
     notes: tuple[str, ...]
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Where the job file has which option."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Run a job and show it until it ends, or leave it running."""
     request = _request(options)
+    _check_prefix(request, options)
     if options.interactive is not None:
         _check_interactive(request.spec, options)
     for note in request.notes:
@@ -145,6 +151,7 @@ def validate(options: argparse.Namespace) -> int:
     job = load_job(
         Path(options.job_file), options.overrides, Path.cwd(), lenient=options.lenient, paths=not options.no_paths
     )
+    _check_prefix_ranks(job.spec, options, job.options)
     for note in job.notes:
         say(f"regiment: {note}")
     if options.output == "table" and options.query is None:
@@ -177,14 +184,14 @@ def _request(options: argparse.Namespace) -> Request:
     else:
         raise UserError("nothing to run; name a job file, or give a command: regiment run -- python train.py")
     spec = _with_flags(request.spec, options)
-    _check_options(spec)
+    _check_options(spec, options, request.places)
     notes = (*request.notes, *_environment_note(spec))
     spec = looked_up(spec, _workspace(options), options.inputs)
     _check_size(spec)
-    _check_prefix_ranks(spec, options)
+    _check_prefix_ranks(spec, options, request.places)
     if spec.instance_count > MOST_NODES:
         raise UserError(f"{spec.instance_count:,} nodes are more than the {MOST_NODES} that one machine can emulate")
-    return Request(spec, request.text or _job_file_of(spec), notes)
+    return Request(spec, request.text or _job_file_of(spec), notes, request.places)
 
 
 def _check_size(spec: JobSpec) -> None:
@@ -195,19 +202,51 @@ def _check_size(spec: JobSpec) -> None:
             check_process_total(spec.instance_count, count)
 
 
-def _check_options(spec: JobSpec) -> None:
-    for key, complaint in complaints(spec.distribution, spec.options):
-        raise UserError(f"--{key.replace('_', '-')}: {complaint}")
+def _check_options(spec: JobSpec, options: argparse.Namespace, places: Mapping[str, Place]) -> None:
+    given = [key for key in ("start_method",) if _is_given(key, options)]
+    for key, complaint in complaints(spec.distribution, spec.options, given):
+        raise _wrong_option(key, complaint, options, places)
 
 
-def _check_prefix_ranks(spec: JobSpec, options: argparse.Namespace) -> None:
+def _check_prefix_ranks(spec: JobSpec, options: argparse.Namespace, places: Mapping[str, Place]) -> None:
     """See that the job has the ranks that its prefix is for; only with all flags its size is known."""
     count = sum(node_slots(spec))
     beyond = [rank for rank in spec.options.prefix_ranks or () if rank >= count]
     if beyond:
-        is_files = options.prefix_ranks is None and options.job_file is not None
-        place = f"{options.job_file}: regiment.prefix_ranks" if is_files else "--prefix-ranks"
-        raise UserError(f"{place}: there is no rank {beyond[0]}; {_ranks_of(count)}")
+        raise _wrong_option("prefix_ranks", f"there is no rank {beyond[0]}; {_ranks_of(count)}", options, places)
+
+
+def _check_prefix(request: Request, options: argparse.Namespace) -> None:
+    """See that the prefix is a program where that can be known now, on the machine that all the nodes are."""
+    spec = request.spec
+    name = next(iter(spec.options.prefix), "")
+    in_path, is_absolute = "/" not in name, name.startswith("/")
+    # A relative path starts in the processes' folder, which there is not yet.
+    if not name or "{" in name or not (in_path or is_absolute) or "PATH" in spec.environment_variables:
+        return
+    if find_program(name) is None:
+        what = "is no program in PATH; install it, or give its path" if in_path else "is no program; correct the path"
+        raise _wrong_option("prefix", f"{name!r} {what}", options, request.places)
+
+
+def _wrong_option(
+    key: str, message: str, options: argparse.Namespace, places: Mapping[str, Place]
+) -> UserError | JobFileError:
+    """Make the error about an option, which is a flag's or, where there is none for it, the job file's."""
+    if key in places and not _is_given(key, options):
+        place = places[key]
+        return JobFileError((Fault(place.file, place.line, f"regiment.{key}", message),))
+    return UserError(f"--{_flag_of(key).replace('_', '-')}: {message}")
+
+
+def _is_given(key: str, options: argparse.Namespace) -> bool:
+    # `validate` has none of these flags.
+    return getattr(options, _flag_of(key), None) not in (None, [])
+
+
+def _flag_of(key: str) -> str:
+    """Give what the flag for an option is called: a list's may be repeated, and is called after one of it."""
+    return key.removesuffix("s") if key.endswith("_args") else key
 
 
 def _check_interactive(spec: JobSpec, options: argparse.Namespace) -> None:
@@ -242,7 +281,7 @@ def _from_file(options: argparse.Namespace) -> Request:
     from regiment.jobs.loader import load_job
 
     job = load_job(Path(options.job_file), options.overrides, Path.cwd(), lenient=options.lenient)
-    return Request(job.spec, job.text, job.notes)
+    return Request(job.spec, job.text, job.notes, job.options)
 
 
 def _from_runconfig(options: argparse.Namespace) -> Request:
@@ -360,6 +399,7 @@ def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
     }
     own = replace(spec.options, **{key: value for key, value in given.items() if value is not None})
     _checked("--torchrun-arg", check_torchrun_args, options.torchrun_arg)
+    _checked("--mpirun-arg", check_mpirun_args, options.mpirun_arg)
     return replace(
         own,
         torchrun_args=(*own.torchrun_args, *options.torchrun_arg),

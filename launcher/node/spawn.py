@@ -47,7 +47,8 @@ def _find(name: str, environ: Mapping[str, str]) -> str:
     program = shutil.which(name, path=environ.get("PATH", os.defpath))
     if program is None:
         there = "/" in name and os.path.exists(name)
-        reason = "it is not an executable file" if there else "no such program in PATH"
+        missing = "no such file" if "/" in name else "no such program in PATH"
+        reason = "it is not an executable file" if there else missing
         raise CannotStart(f"regiment: cannot run {name!r}: {reason}", 126 if there else 127)
     return program
 

@@ -57,8 +57,8 @@ class PlainView:
         self._seconds_left = 0.0
         self.done = False
 
-    def on_event(self, event: Event) -> None:
-        """Take one event of the run, in order."""
+    def on_event(self, event: Event, *, late: bool = False) -> None:
+        """Take one event of the run, in order; `late` says only what is worth knowing afterwards too."""
         before, self._view = self._view, advance(self._view, event)
         if self._view is before:
             return
@@ -72,7 +72,8 @@ class PlainView:
         elif name == "stopping" and self._view.stopping is not None:
             self._seconds_left = self._view.stopping.grace_seconds
         for remark in remarks(before, self._view, event):
-            self._say(remark.text)
+            if remark.lasting or not late:
+                self._say(remark.text)
         self._print()
 
     def on_log(self, rank: int, size: int) -> None:

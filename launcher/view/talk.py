@@ -78,6 +78,8 @@ def _node(before: RunView, after: RunView, event: Event) -> list[Remark]:
 def _process_started(before: RunView, after: RunView, event: Event) -> list[Remark]:
     if not _all_started(after) or _all_started(before):
         return []
+    if any(process.ended_at is not None for process in after.processes):
+        return []  # A short one was through before the last had started: never did all of them run.
     count = len(after.processes)
     return [Remark("the process runs" if count == 1 else f"all {count} processes run", lasting=False)]
 

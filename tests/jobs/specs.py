@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +124,17 @@ code = st.sampled_from(
 )
 
 
-def _spec(where: dict[str, str], instance_count: int, distribution: Distribution, **fields: Any) -> JobSpec:
+def _spec(
+    where: dict[str, str], instance_count: int, distribution: Distribution, options: Options, **fields: Any
+) -> JobSpec:
     if isinstance(distribution, TensorFlow):  # Each of its nodes has something to do.
         instance_count = min(instance_count, distribution.task_count)
-    return JobSpec(**where, instance_count=instance_count, distribution=distribution, **fields)  # type: ignore[arg-type]
+    if not isinstance(distribution, PyTorch):
+        options = replace(options, start_method=StartMethod.TORCHRUN)
+    elif distribution.process_count_per_instance and options.start_method is StartMethod.TORCHRUN:
+        options = replace(options, torchrun_args=("--tee=3",))
+    fields |= {"instance_count": instance_count, "distribution": distribution, "options": options}
+    return JobSpec(**{**where, **fields})
 
 
 specs = st.builds(
@@ -147,6 +155,6 @@ specs = st.builds(
     instance_count=counts,
     distribution=distributions,
     timeout=seconds,
-    options=st.builds(Options, st.sampled_from(StartMethod), st.just(("--tee=3",)), st.floats(0, 100)),
+    options=st.builds(Options, st.sampled_from(StartMethod), st.just(()), st.floats(0, 100)),
     sweep=st.none() | sweeps,
 )

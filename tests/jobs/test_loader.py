@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regiment.jobs.checks import check_torchrun_args, default_experiment_name
+from regiment.jobs.checks import check_mpirun_args, check_torchrun_args, default_experiment_name
 from regiment.jobs.errors import JobFileError, UserError
 from regiment.jobs.loader import LoadedJob, load_job
 from regiment.jobs.plain import from_plain, to_plain
@@ -46,12 +46,14 @@ distribution:
 limits:
   timeout: 3600
 regiment:
-  start_method: spawn
+  start_method: torchrun
   torchrun_args: [--max-restarts, 3, --tee=3]
   grace: 2.5
 status: Completed
 creation_context: {x: 1}
 """
+RANKS = "distribution: {type: pytorch, process_count_per_instance: 1}"
+MPI = "distribution: {type: mpi}"
 
 
 def load(folder: Path, text: str, *overrides: str, files: Mapping[str, str] | None = None) -> LoadedJob:
@@ -88,7 +90,7 @@ def test_every_field_arrives_in_the_spec(tmp_path: Path) -> None:
         instance_count=2,
         distribution=PyTorch(4),
         timeout=3600.0,
-        options=Options(StartMethod.SPAWN, ("--max-restarts", "3", "--tee=3"), 2.5),
+        options=Options(StartMethod.TORCHRUN, ("--max-restarts", "3", "--tee=3"), 2.5),
     )
     assert job.notes == ("job.yml:21: accepted, but not used here: resources.shm_size",)
     assert job.text == FULL
@@ -134,6 +136,13 @@ def test_the_code_folder_starts_from_the_job_file(tmp_path: Path) -> None:
         ("resources: {instance_count: '2'}", "expected a whole number, found the text '2'; remove the quotes"),
         ("resources: {instance_count: true}", "expected a whole number, found true"),
         ("resources: {instance_count: 2.0}", "expected a whole number, found the number 2.0"),
+        ("resources: {instance_count: 1:2}", 'found 1:2; for elastic nodes write regiment: {nodes: "1:2"}'),
+        ("resources: {instance_count: '1:2'}", 'found 1:2; for elastic nodes write regiment: {nodes: "1:2"}'),
+        ("compute: {target: local, instance_count: 2:4}", 'for elastic nodes write regiment: {nodes: "2:4"}'),
+        (
+            "distribution: {type: mpi, process_count_per_instance: 1:30}",
+            "process_count_per_instance: expected a whole number, found 1:30, which is 90 to YAML; write 90 if",
+        ),
         ("resources: 2", "resources: expected a mapping, found the number 2"),
         ("distribution: pytorch", "distribution: expected a mapping, found the text 'pytorch'"),
         ("distribution: {process_count_per_instance: 1}", "distribution: 'type' is missing"),
@@ -143,8 +152,29 @@ def test_the_code_folder_starts_from_the_job_file(tmp_path: Path) -> None:
         ("regiment: {grace: -1}", "regiment.grace: expected 0 seconds or more, found -1"),
         ("regiment: {start_method: fork}", "regiment.start_method: unknown value 'fork'; "),
         ("regiment: {torchrun_args: --tee 3}", "regiment.torchrun_args: expected a list, found the text"),
-        ("regiment: {torchrun_args: [--tee, 3, train.py]}", "regiment.torchrun_args[2]: expected a flag"),
-        ("regiment: {torchrun_args: [--tee, null]}", "regiment.torchrun_args[1]: expected a value, found nothing"),
+        (f"regiment: {{torchrun_args: [--tee, 3, train.py]}}\n{RANKS}", "regiment.torchrun_args[2]: expected a flag"),
+        (
+            f"regiment: {{torchrun_args: [--tee, null]}}\n{RANKS}",
+            "regiment.torchrun_args[1]: expected a value, found",
+        ),
+        (f"regiment: {{mpirun_args: [-np, 4]}}\n{MPI}", "regiment.mpirun_args[0]: Regiment sets -np itself; remove it"),
+        (f"regiment: {{mpirun_args: [python]}}\n{MPI}", "regiment.mpirun_args[0]: expected a flag of mpirun, found 'p"),
+        (f"regiment: {{start_method: spawn}}\n{MPI}", "regiment.start_method: expected only with type pytorch; this j"),
+        (f"regiment: {{start_method: torchrun}}\n{MPI}", "regiment.start_method: expected only with type pytorch"),
+        ("regiment: {start_method: spawn}\ndistribution: {type: tensorflow}", "this job has type tensorflow"),
+        (f"regiment: {{torchrun_args: [--tee=3]}}\n{MPI}", "regiment.torchrun_args: expected only with type pytorch"),
+        (
+            "regiment: {torchrun_args: [--tee=3]}",
+            "regiment.torchrun_args: expected only with type pytorch; this job",
+        ),
+        (
+            f"regiment: {{start_method: spawn, torchrun_args: [--tee=3]}}\n{RANKS}",
+            "regiment.torchrun_args: expected only with start_method torchrun; this job has spawn",
+        ),
+        (
+            "regiment: {torchrun_args: [--tee=3]}\ndistribution: {type: pytorch}",
+            "regiment.torchrun_args: without process_count_per_instance (--nproc) the command itself starts",
+        ),
         ("environment_variables: {A: null}", "environment_variables.A: expected a value, found nothing"),
         ("environment_variables: {A: [1]}", "environment_variables.A: expected a single value, found a list"),
         ("environment_variables: {'A=B': 1}", "environment_variables.A=B: this cannot be the name"),
@@ -261,7 +291,7 @@ def test_an_override_replaces_what_is_wrong_in_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_override_is_named_without_a_line(tmp_path: Path, override: str, wanted: str) -> None:
-    text = "command: x\nenvironment: torch:1\nregiment: {torchrun_args: [--tee=3]}\n"
+    text = f"command: x\nenvironment: torch:1\nregiment: {{torchrun_args: [--tee=3]}}\n{RANKS}\n"
     (fault,) = faults(tmp_path, text, override)
     assert fault.startswith("--set ")
     assert wanted in fault
@@ -281,6 +311,28 @@ def test_flags_that_regiment_sets_are_refused(flag: str) -> None:
 def test_other_flags_of_torchrun_pass() -> None:
     flags = ("--max-restarts", "3", "--monitor_interval=1", "--log-dir", "x", "-t", "3", "--role=a", "-r", "1")
     assert check_torchrun_args(flags) == flags
+
+
+OWN_MPI_FLAGS = (
+    "-n -np --np --n -c -N --npernode -ppn -perhost -H --host -host -hosts -hostfile --machinefile -f".split()
+)
+OWN_MPI_FLAGS += "-launcher -launcher-exec -bootstrap -wdir --wdir -genvall -rmk --np=4 --hostfile=x --stdin".split()
+
+
+@pytest.mark.parametrize("flag", OWN_MPI_FLAGS)
+def test_flags_of_mpirun_that_regiment_sets_are_refused(flag: str) -> None:
+    with pytest.raises(UserError, match=r"Regiment sets -[^=]* itself"):
+        check_mpirun_args(["--verbose", flag, "4"])
+
+
+def test_a_second_program_for_mpirun_is_refused() -> None:
+    with pytest.raises(UserError, match="found ':'; the program and its arguments go under 'command'"):
+        check_mpirun_args(["--verbose", ":", "-x", "A"])
+
+
+def test_other_flags_of_mpirun_pass_with_all_their_values() -> None:
+    flags = ("--mca", "btl", "tcp,self", "-x", "A=1", "--map-by", "ppr:2:node", "-bind-to", "core", "-genv", "A", "1")
+    assert check_mpirun_args(flags) == flags
 
 
 @given(st.text(max_size=200))

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+
+import regiment
+from regiment.launcher.cli.main import DEPENDENCIES
+from regiment.launcher.cli.parser import join_flags
 
 from .conftest import Lab
 
@@ -23,7 +32,15 @@ code: nowhere
         (["run", "nowhere.yml"], "nowhere.yml: cannot be read"),
         (["run", "job.yml", "--", "true"], "not both"),
         (["run", "--nodes", "0", "--", "true"], "0 is below 1"),
-        (["run", "--nodes", "two", "--", "true"], "--nodes"),
+        (["run", "--nodes", "two", "--", "true"], "expected a number of nodes, or MIN:MAX, found 'two'"),
+        (["run", "--nodes", "1:x", "--", "true"], "expected a number of nodes, or MIN:MAX, found 'x'"),
+        (["run", "--nproc", "x", "--", "true"], "--nproc-per-node: expected a number of processes, auto or gpu, found"),
+        (["run", "--prefix-ranks", "0,a", "--", "true"], "expected ranks with commas between them, such as 0,3, found"),
+        (["run", "--workers", "x", "--", "true"], "--workers: expected a whole number, 1 or more, found 'x'"),
+        (["run", "--interactive", "x", "--", "true"], "--interactive: expected a whole number, 0 or more, found 'x'"),
+        (["run", "--timeout", "0", "--", "true"], "--timeout: expected a time limit above 0 seconds"),
+        (["run", "--grace", "soon", "--", "true"], "--grace: expected a number of seconds, 0 or more, found 'soon'"),
+        (["run", "--mpirun-arg"], "--mpirun-arg: expected one argument"),
         (["run", "--nproc", "2", "--", "true"], "add --type pytorch"),
         (["run", "--nproc", "gpu", "--type", "pytorch", "--", "true"], "no GPU"),
         (["run", "--name", "../x", "--", "true"], "--name: '../x' cannot be a name"),
@@ -56,6 +73,17 @@ code: nowhere
             "found 3 tasks (2 workers, 1 parameter server) for 4 nodes; ask for fewer nodes, or for more workers",
         ),
         (["run", "--type", "tensorflow", "--workers", "100001", "--", "true"], "at most 100,000 processes in all"),
+        (
+            ["run", "--type", "mpi", "--start-method", "torchrun", "--", "true"],
+            "--start-method: expected only with type",
+        ),
+        (["run", "--type", "mpi", "--start-method", "spawn", "--", "true"], "pytorch; this job has type mpi"),
+        (
+            ["run", "--type", "mpi", "--torchrun-arg=--tee=3", "--", "true"],
+            "--torchrun-arg: expected only with type py",
+        ),
+        (["run", "--type", "mpi", "--mpirun-arg=-np", "--", "true"], "--mpirun-arg: Regiment sets -np itself; remove"),
+        (["run", "--mpirun-arg=--verbose", "--", "true"], "--mpirun-arg: expected only with type mpi"),
         (["frobnicate"], "frobnicate"),
         ([], "COMMAND"),
     ],
@@ -144,6 +172,25 @@ def test_what_does_not_fit_a_tensorflow_job_is_named_with_line_and_key(
         assert result.stderr.count("\n") == 1
 
 
+def test_an_option_that_a_flag_makes_wrong_is_named_where_it_stands(lab: Lab) -> None:
+    lab.write("job.yml", "command: echo\ndistribution: {type: pytorch}\nregiment:\n  start_method: spawn\n")
+    fault = "regiment.start_method: expected only with type pytorch; this job has type mpi\n"
+    assert lab.run("plan", "job.yml", "--type", "mpi").stderr == f"job.yml:4: {fault}"
+
+
+@pytest.mark.parametrize("flag", ["--torchrun-arg", "--mpirun-arg"])
+def test_a_flag_for_another_program_may_be_a_word_of_its_own(flag: str) -> None:
+    assert join_flags(["run", flag, "--bind-to", f"{flag}=none", "--name", "r"]) == [
+        *("run", f"{flag}=--bind-to", f"{flag}=none", "--name", "r")
+    ]
+    assert join_flags(["run", flag]) == ["run", flag]
+
+
+def test_a_plan_takes_the_flags_of_a_run(lab: Lab) -> None:
+    result = lab.run("plan", "--interactive", "0", "--quiet", "--pass-exit-code", "--detach", "--", "true")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_flags_go_over_the_tasks_of_a_tensorflow_job(lab: Lab) -> None:
     lab.write("job.yml", "command: echo hi\ndistribution: {type: tensorflow, parameter_server_count: 2}\n")
     query = ("--query", "nodes[].processes[].name", "-o", "json")
@@ -178,3 +225,28 @@ def test_the_callers_gpus_are_shared_among_the_nodes(lab: Lab) -> None:
     command = ("sh", "-c", "echo $CUDA_VISIBLE_DEVICES $GPU_PER_NODE_COUNT")
     result = lab.run("run", "--name", "r", "--nodes", "2", "--", *command, CUDA_VISIBLE_DEVICES="0,1,2,3")
     assert sorted(result.stdout.splitlines()) == ["[node-0 rank 0] 0,1 2", "[node-1 rank 1] 2,3 2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"), [(["list", "--query", "[0]"], "jmespath"), (["plan", "job.yml"], "PyYAML")]
+)
+def test_a_missing_dependency_is_no_fault_of_ours(lab: Lab, arguments: list[str], missing: str) -> None:
+    lab.write("job.yml", "command: true\n")
+    (lab.folder / "only").mkdir()
+    (lab.folder / "only" / "regiment").symlink_to(Path(regiment.__path__[0]))
+    result = subprocess.run(
+        [sys.executable, "-S", "-m", "regiment", *arguments],  # -S: no installed package is found
+        cwd=lab.folder,
+        env={**lab.environ, "PYTHONPATH": str(lab.folder / "only")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    what = f"Regiment's dependency '{missing}' is not installed in {sys.executable}; reinstall regiment there"
+    assert (result.returncode, result.stderr) == (2, f"regiment: {what}\n")
+
+
+def test_all_dependencies_are_known_by_their_modules() -> None:
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    declared = project.partition("\ndependencies = [\n")[2].partition("\n]")[0]
+    assert sorted(re.findall(r'^ *"([A-Za-z]+)', declared, re.MULTILINE)) == sorted(DEPENDENCIES.values())

@@ -103,6 +103,18 @@ def test_a_rank_that_torchrun_restarts_gets_the_terminal_again(lab: Lab) -> None
     assert lab.log("r", "70_driver_log.txt") == "0 ends with? 3\n1 ends with? 0\n"
 
 
+def test_what_was_true_only_during_the_session_is_not_said_after_it(lab: Lab) -> None:
+    program = "import os; os.environ['RANK'] == '0' and input('up ')"
+    flags = ("--nproc", "2", "--type", "pytorch", "--start-method", "spawn")
+    with session(lab, program, *flags) as screen:
+        screen.read_until("up ")
+        lab.wait_until(lambda: lab.status("r")[1]["status"] == "Completed")
+        screen.type("\n")
+        screen.read_until("result   Completed")
+        assert screen.wait() == 0
+    assert "processes run" not in screen.text
+
+
 def test_a_viewer_that_was_paused_goes_on_with_the_session(lab: Lab) -> None:
     with session(lab, "print('got', input('up '))") as screen:
         usual = settings(screen)
@@ -306,7 +318,7 @@ def test_others_can_follow_the_session(lab: Lab) -> None:
         (("--interactive", "2", "--nodes", "2"), "--interactive: there is no rank 2; this job has ranks 0 to 1"),
         (("--interactive", "1"), "--interactive: there is no rank 1; this job has rank 0 only"),
         (("--interactive", "0", "--nodes", "1:2", "--nproc", "1", "--type", "pytorch"), "elastic"),
-        (("--interactive", "first"), "invalid number value: 'first'"),
+        (("--interactive", "first"), "expected a whole number, 0 or more, found 'first'"),
     ],
 )
 def test_a_session_that_cannot_be_is_refused_before_anything_is_made(

@@ -68,8 +68,31 @@ def test_the_plan_shows_it(lab: Lab) -> None:
     assert argvs == [traced[0], plain, traced[2], plain]
 
 
-def test_a_prefix_that_is_not_there_is_named_in_log_and_verdict(lab: Lab) -> None:
-    result = lab.run("run", "--name", "r", "--prefix", "no-such-tool -x", "--", "true")
+@pytest.mark.parametrize(
+    ("prefix", "what"),
+    [
+        ("no-such-tool -x", "'no-such-tool' is no program in PATH; install it, or give its path"),
+        ("/no/such/tool -x", "'/no/such/tool' is no program; correct the path"),
+    ],
+)
+def test_a_prefix_that_is_not_there_is_refused_before_anything_starts(lab: Lab, prefix: str, what: str) -> None:
+    result = lab.run("run", "--prefix", prefix, "--", "true")
+    assert (result.returncode, result.stderr) == (2, f"regiment: --prefix: {what}\n")
+    lab.write("job.yml", f"command: echo\nregiment:\n  prefix: [{prefix.replace(' ', ', ')}]\n")
+    result = lab.run("run", "job.yml")
+    assert (result.returncode, result.stderr) == (2, f"job.yml:3: regiment.prefix: {what}\n")
+    assert not (lab.folder / ".regiment").exists()
+
+
+def test_a_prefix_may_be_where_only_the_processes_look(lab: Lab) -> None:
+    lab.write("src/tools/twice", '#!/bin/sh\n"$@" && "$@"\n').chmod(0o755)
+    flags = ("--code", "src", "--prefix", "tools/twice")
+    assert lab.run("run", *flags, "--", "echo", "hi").stdout == "hi\nhi\n"
+
+
+def test_a_prefix_that_is_not_in_the_jobs_own_path_is_named_in_log_and_verdict(lab: Lab) -> None:
+    path = f"PATH={lab.environ['PATH']}"
+    result = lab.run("run", "--name", "r", "--env", path, "--prefix", "no-such-tool -x", "--", "true")
     assert result.returncode == 1
     message = "regiment: cannot run 'no-such-tool': no such program in PATH"
     assert lab.log("r", "70_driver_log.txt") == f"{message}\n"
@@ -127,7 +150,7 @@ def test_what_does_not_end_below_its_prefix_is_killed_in_time(lab: Lab, prefix: 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("job.yml",), "job.yml: regiment.prefix_ranks: there is no rank 4; this job has ranks 0 to 1"),
+        (("job.yml",), "job.yml:3: regiment.prefix_ranks: there is no rank 4; this job has ranks 0 to 1"),
         (("job.yml", "--prefix-ranks", "1,5"), "--prefix-ranks: there is no rank 5; this job has ranks 0 to 1"),
         (("--prefix", "nice", "--prefix-ranks", "1", "--", "true"), "there is no rank 1; this job has rank 0 only"),
         (("--prefix-ranks", "0", "--", "true"), "--prefix-ranks: expected only together with prefix"),
@@ -140,6 +163,13 @@ def test_a_prefix_that_cannot_be_is_refused(lab: Lab, command: str, flags: tuple
     result = lab.run(command, *flags)
     assert result.returncode == 2
     assert message in result.stderr
+
+
+def test_a_rank_that_the_file_does_not_have_is_not_valid_either(lab: Lab) -> None:
+    lab.write("job.yml", JOB.replace("RANK]", "4]"))
+    result = lab.run("validate", "job.yml")
+    message = "job.yml:3: regiment.prefix_ranks: there is no rank 4; this job has ranks 0 to 1\n"
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", message)
 
 
 def test_more_processes_by_flag_may_make_the_files_ranks_right(lab: Lab) -> None:

@@ -216,11 +216,21 @@ def test_each_emulated_node_has_its_share_of_the_processors(lab: Lab) -> None:
     assert first | second == set(cpus) and not first & second
 
 
-def test_a_program_that_is_not_there_fails_with_the_shells_exit_code_and_says_so(lab: Lab) -> None:
-    result = lab.run("run", "--name", "r", "--", "no-such-program")
+@pytest.mark.parametrize(
+    ("program", "what"),
+    [
+        ("no-such-program", "no such program in PATH"),
+        ("./no-such-program", "no such file"),
+        ("/no/such", "no such file"),
+    ],
+)
+def test_a_program_that_is_not_there_fails_with_the_shells_exit_code_and_says_so(
+    lab: Lab, program: str, what: str
+) -> None:
+    result = lab.run("run", "--name", "r", "--", program)
     assert result.returncode == 1
     assert "exit code 127" in result.stderr
-    assert "cannot run 'no-such-program'" in result.stderr
+    assert f"cannot run '{program}': {what}\n" in result.stderr
 
 
 def test_the_environment_name_that_nobody_knows_is_mentioned_once(lab: Lab) -> None:

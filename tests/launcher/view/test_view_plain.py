@@ -96,6 +96,12 @@ def test_a_failed_run_reads(tmp_path: Path) -> None:
     )
 
 
+def test_processes_that_never_ran_at_once_are_not_said_to(tmp_path: Path) -> None:
+    done = [exited(rank, "Completed", 0) for rank in range(2)]
+    streams = play(tmp_path, [run_started(1, 2), started(0), done[0], started(1), done[1], run_ended("Completed", 0)])
+    assert "processes run\n" not in streams.err
+
+
 def test_quiet_says_nothing_of_a_run_that_completes(tmp_path: Path) -> None:
     write(tmp_path, 0, b"result 42\n")
     streams = play(tmp_path, COMPLETED, quiet=True)
