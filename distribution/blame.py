@@ -67,9 +67,9 @@ def reconsidered(state: State, tails: Tails) -> State:
     for ranks in (failed, stopped):
         # Of those that failed by themselves any but a victim will do; of those we stopped only one that was
         # about to end with an exception of its own.
-        message = {rank: tails.get(rank, ()) for rank in ranks if not _is_victim(tails.get(rank, ()))}
+        words = {rank: tails.get(rank, ()) for rank in ranks if not _is_victim(tails.get(rank, ()))}
         # Where the launcher ended all (as mpirun does for MPI_Abort) each was asked, whoever it was that failed.
-        guilty = [rank for rank, tail in message.items() if ranks is failed or _exception(tail)]
+        guilty = [rank for rank, tail in words.items() if ranks is failed or _exception(tail)]
         if guilty:
             return _blame(state, min(guilty, key=lambda rank: state.processes[rank].ended_at or 0.0), tails)
     early = left_early(state)
