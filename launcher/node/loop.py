@@ -17,6 +17,8 @@ from collections.abc import Callable
 from types import FrameType
 
 Callback = Callable[[], None]
+_LONGEST_SLEEP = 24 * 3600.0
+"""Seconds; epoll counts milliseconds in 32 bits, so 25 days are too long for it, and a run may last longer."""
 
 
 class Loop:
@@ -110,7 +112,9 @@ class Loop:
             return 0.0
         while self._timers and self._timers[0][1] in self._cancelled:
             self._cancelled.discard(heapq.heappop(self._timers)[1])
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+        if not self._timers:
+            return None
+        return min(max(0.0, self._timers[0][0] - time.monotonic()), _LONGEST_SLEEP)
 
     def _run_timers(self) -> None:
         now = time.monotonic()

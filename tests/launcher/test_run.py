@@ -361,6 +361,11 @@ def test_the_jobs_own_logs_do_not_overwrite_ours(lab: Lab) -> None:
     assert (logs / "azureml" / "coordinator.log").read_text() == ""
 
 
+def test_a_limit_of_a_month_is_no_trouble(lab: Lab) -> None:
+    result = lab.run("run", "--name", "r", "--timeout", str(90 * 24 * 3600), "--grace", "9000000", "--", "true")
+    assert result.returncode == 0, result.stderr
+
+
 def test_what_the_submitting_shell_has_open_is_let_go_of(lab: Lab) -> None:
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "regiment", "run", "--name", "r", "--detach", "--", "sleep", ENDLESS]
