@@ -75,14 +75,14 @@ def reconsidered(state: State, tails: Tails) -> State:
     early = left_early(state)
     if early is not None and cause.rank is not None:
         # A peer that ends well without a word to the others is gone for them as one that has failed.
-        message = f"{early}, and {cause.message.replace('failed first', 'failed after that')}"
-        return replace(state, cause=replace(cause, message=message))
+        failure = failure_message(state, cause.rank, state.processes[cause.rank], is_first=False)
+        return replace(state, cause=replace(cause, message=f"{early}, and {failure}"))
     return state
 
 
 def _blame(state: State, rank: int, tails: Tails) -> State:
     process = state.processes[rank]
-    message = failure_message(called(rank, process), process.exit_code, process.signal)
+    message = failure_message(state, rank, process)
     if process.status is ProcessStatus.STOPPED:
         message = f"{called(rank, process)} failed first: {_exception(tails[rank])}"
         process = replace(process, status=ProcessStatus.FAILED)

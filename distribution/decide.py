@@ -215,8 +215,8 @@ def _blame_process(state: State, event: ProcessExited, process: Process) -> Stat
     """
     if state.canceled is not None or state.is_complete or not _is_earliest(event, state.cause):
         return state
-    who = "the process" if state.policy.world_size == 1 else f"{called(event.rank, process)}"
-    message = failure_message(who, event.exit_code, event.signal)
+    ended = replace(process, exit_code=event.exit_code, signal=event.signal)
+    message = failure_message(state, event.rank, ended)
     return replace(state, cause=Cause(message, ExitStatus.JOB_FAILED, event.at, process.node, event.rank))
 
 
@@ -231,10 +231,12 @@ def called(rank: int, process: Process) -> str:
     return f"rank {rank if process.given_rank is None else process.given_rank} on node-{process.node}"
 
 
-def failure_message(who: str, exit_code: int | None, signal: str | None) -> str:
-    """Say in one line which process failed first and how."""
-    first = "failed" if who == "the process" else "failed first"
-    return f"{who} {first}: {how_it_ended(exit_code, signal)}"
+def failure_message(state: State, rank: int, process: Process, *, is_first: bool = True) -> str:
+    """Say in one line which process failed (first) and how."""
+    alone = state.policy.world_size == 1
+    who = "the process" if alone else called(rank, process)
+    what = "failed" if alone else "failed first" if is_first else "failed after that"
+    return f"{who} {what}: {how_it_ended(process.exit_code, process.signal)}"
 
 
 def how_it_ended(exit_code: int | None, signal: str | None) -> str:
@@ -298,7 +300,7 @@ def _node_lost(state: State, event: NodeLost, now: float) -> Decision:
 
 def _can_do_without(state: State, node: int) -> bool:
     """Say whether an elastic run goes on; its processes meet in a store on node 0, so never without that one."""
-    fewest, present = state.policy.min_nodes, sum(1 for node in state.nodes if node is not NodeState.LOST)
+    fewest, present = state.policy.min_nodes, len(state.nodes) - state.nodes.count(NodeState.LOST)
     return state.phase in BEFORE_END and fewest is not None and node != 0 and present >= fewest
 
 

@@ -48,12 +48,9 @@ class Mpirun:
 
 @dataclass(frozen=True)
 class RankVariables:
-    """Where a rank's own numbers are, in the environment it is started with."""
+    """What a rank finds of its launcher in the environment it is started with."""
 
     rank: str
-    size: str
-    local_rank: str
-    local_size: str
     prefixes: tuple[str, ...]
     """How the names begin of all that the launcher sets for a rank, and that its process must keep."""
 
@@ -93,7 +90,7 @@ def rank_variables(flavour: Flavour) -> RankVariables:
 def launcher_environ(flavour: Flavour, nodes: tuple[Node, ...]) -> Mapping[str, str]:
     """Give what a node's mpirun and daemons need on top of the node's environment, with placeholders in it."""
     rule = _RULES[flavour]
-    return {**rule.environ, **(rule.emulated if _is_emulated(nodes) else {})}
+    return {**rule.environ, **(rule.emulated if _are_one_machine(nodes) else {})}
 
 
 def needs_own_host_name(flavour: Flavour, nodes: tuple[Node, ...]) -> bool:
@@ -102,7 +99,7 @@ def needs_own_host_name(flavour: Flavour, nodes: tuple[Node, ...]) -> bool:
     Open MPI takes ranks whose daemons report one host name for ranks of one machine, looks for the others'
     shared memory and crashes or waits for ever.
     """
-    return len(nodes) > 1 and _is_emulated(nodes) and _RULES[flavour].trusts_host_names
+    return len(nodes) > 1 and _are_one_machine(nodes) and _RULES[flavour].trusts_host_names
 
 
 def is_scheduler_variable(name: str) -> bool:
@@ -110,7 +107,7 @@ def is_scheduler_variable(name: str) -> bool:
     return name.startswith(("SLURM_", "SLURMD_", "PBS_", "LSB_", "LS_", "PE_HOSTFILE", "COBALT_", "FLUX_"))
 
 
-def _is_emulated(nodes: tuple[Node, ...]) -> bool:
+def _are_one_machine(nodes: tuple[Node, ...]) -> bool:
     return len({node.address for node in nodes}) == 1
 
 
@@ -164,13 +161,13 @@ def _open_mpi_4(nodes: tuple[Node, ...], extra: tuple[str, ...]) -> tuple[str, .
     )
 
 
-def _hydra(nodes: tuple[Node, ...]) -> tuple[str, ...]:
+def _hydra(nodes: tuple[Node, ...], extra: tuple[str, ...]) -> tuple[str, ...]:
     return (
         *("-launcher", "rsh"),
         *("-launcher-exec", REMOTE_SHELL),
         *("-rmk", "user"),
         # Daemons call back the machine's own name otherwise, and that may not resolve.
-        *(("-iface", "lo") if _is_emulated(nodes) else ()),
+        *(_unless_given(extra, "-iface", "lo") if _are_one_machine(nodes) else ()),
         # With a single host Intel MPI takes `node-0:2` for its name; without slots all ranks go to it anyway.
         *("-hosts", nodes[0].node_id if len(nodes) == 1 else _slots(nodes)),
         *("-n", _world_size(nodes)),
@@ -182,12 +179,12 @@ def _hydra(nodes: tuple[Node, ...]) -> tuple[str, ...]:
 
 def _mpich(nodes: tuple[Node, ...], extra: tuple[str, ...]) -> tuple[str, ...]:
     # What daemons call back; Intel MPI has the flag too, and calls the machine's name nevertheless.
-    address = () if _is_emulated(nodes) else ("-localhost", nodes[0].address)
-    return (*_hydra(nodes), *address, *_unless_given(extra, "-bind-to", "none"), *extra)
+    address = () if _are_one_machine(nodes) else _unless_given(extra, "-localhost", nodes[0].address)
+    return (*_hydra(nodes, extra), *address, *_unless_given(extra, "-bind-to", "none"), *extra)
 
 
 def _intel(nodes: tuple[Node, ...], extra: tuple[str, ...]) -> tuple[str, ...]:
-    return (*_hydra(nodes), *extra)
+    return (*_hydra(nodes, extra), *extra)
 
 
 @dataclass(frozen=True)
@@ -197,7 +194,7 @@ class _Rule:
     flags: Callable[[tuple[Node, ...], tuple[str, ...]], tuple[str, ...]]
     environ: Mapping[str, str]
     emulated: Mapping[str, str]
-    """What it needs besides where all nodes are this one machine, which has more ranks than processors."""
+    """What it needs besides where all nodes are one machine, which then often has more ranks than processors."""
     variables: RankVariables
     trusts_host_names: bool = False
     """Whether two nodes with one host name are one machine to it."""
@@ -207,16 +204,10 @@ _LIBRARIES = "LD_LIBRARY_PATH"
 """Where programs that were linked with it find its libraries; mpirun sets it on every node."""
 _OPEN_MPI_VARIABLES = RankVariables(
     rank="OMPI_COMM_WORLD_RANK",
-    size="OMPI_COMM_WORLD_SIZE",
-    local_rank="OMPI_COMM_WORLD_LOCAL_RANK",
-    local_size="OMPI_COMM_WORLD_LOCAL_SIZE",
     prefixes=("OMPI_", "OPAL_", "PMIX_", "PRTE_", _LIBRARIES),
 )
 _HYDRA_VARIABLES = RankVariables(
     rank="PMI_RANK",
-    size="PMI_SIZE",
-    local_rank="MPI_LOCALRANKID",
-    local_size="MPI_LOCALNRANKS",
     prefixes=("PMI_", "MPI_LOCAL", "MPIR_CVAR_", "HYDRA_", "I_MPI_", "FI_", _LIBRARIES),
 )
 # UCX and libfabric take a second to look for a network that one machine does not have; TCP does not use

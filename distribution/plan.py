@@ -13,11 +13,11 @@ from .data import DataPlan
 from .tasks import Task
 
 SHELL = "{shell}"
-"""Stands in a planned argv for the node's shell: bash where there is one, else sh."""
+"""Stands in a process's argv, at `ProcessPlan.shell_at`, for the node's shell: bash where there is one, else sh."""
 WRAPPER = "{wrapper}"
-"""Stands in a planned argv where the node's agent puts the command that starts its rank wrapper."""
+"""Stands in a launcher's argv where the node's agent puts the command that starts its rank wrapper."""
 REMOTE_SHELL = "{remote_shell}"
-"""Stands in a planned argv for the program by which a launcher reaches the run's other nodes."""
+"""Stands in a launcher's argv for the program by which it reaches the run's other nodes."""
 
 TEMPORARY = "{temporary}"
 """Stands in a launcher's argv and environment for a folder of its own on its node, which is removed with the run."""
@@ -44,11 +44,16 @@ class ProcessPlan:
     local_rank: int
     node_rank: int
     argv: tuple[str, ...]
+    """The user's own words, in which nothing stands for anything else but for the shell's place."""
     environ: Mapping[str, str]
     """What it gets on top of its node's environment."""
     log: str
     """Its log, relative to the attempt's `azureml-logs`."""
     task: Task
+    shell_at: int | None = None
+    """Where in `argv` the node's shell belongs; None for a command that is no line for it."""
+    gpus: tuple[str, ...] = ()
+    """Those of its node's GPUs that it is expected to use."""
     cpus: tuple[int, ...] = ()
     """The processors it is bound to; empty for all of its node's."""
     ends_run: bool = True

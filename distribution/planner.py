@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from regiment.jobs.errors import UserError
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.spec import (
     ArgvCommand,
@@ -17,9 +16,10 @@ from regiment.jobs.spec import (
     Plain,
     PyTorch,
     ShellCommand,
-    StartMethod,
     TensorFlow,
+    starts_through_torchrun,
 )
+from regiment.jobs.words import counted
 from regiment.jobs.workspace import driver_log_name, node_log_prefix
 
 from . import environment
@@ -28,7 +28,7 @@ from .data import data_plan, data_values, replaced, shown_plan, with_values
 from .mpirun import Mpirun, launcher_environ, mpirun_argv, needs_own_host_name, rank_variables
 from .plan import SHELL, LauncherKind, LauncherPlan, NodePlan, Plan, ProcessPlan
 from .shares import shares
-from .tasks import NodeTasks, Task, counts_for_end, even_slots, node_tasks
+from .tasks import NodeTasks, Task, counts_for_end, node_tasks
 from .tensorflow import Cluster, cluster, tf_config
 from .torchrun import elastic_argv, elastic_environ, elastic_restarts, own_restarts, torchrun_argv
 
@@ -62,12 +62,7 @@ def make_plan(spec: JobSpec, placement: Placement, run_id: str, attempt: int, mp
             )
         )
         first_rank += node.slots
-    return Plan(run_id, attempt, spec.distribution.type, tuple(nodes), tuple(_notes(placement)))
-
-
-def node_slots(spec: JobSpec) -> tuple[int, ...]:
-    """Give how many processes each node of a job runs."""
-    return even_slots(spec)
+    return Plan(run_id, attempt, spec.distribution.type, tuple(nodes), tuple(_notes(spec, placement)))
 
 
 def wants_ports(spec: JobSpec) -> bool:
@@ -92,19 +87,24 @@ class _Job:
 
 def _processes(job: _Job, node: Node, command: Command, first_rank: int, rule: _Rule) -> Iterator[ProcessPlan]:
     world_size = job.placement.world_size
-    prefix = node_log_prefix(node.node_id, len(job.placement.nodes))
+    folder = node_log_prefix(node.node_id, len(job.placement.nodes))
     cpus = process_cpus(job.spec.options.bind, node)
+    argv = command_argv(command)
     for local_rank, task in enumerate(job.tasks[node.index]):
         rank = first_rank + local_rank
+        prefix = tuple(_prefix(job.spec, rank, local_rank, node.index))
+        gpus = rule.gpus(job, node, task, local_rank)
         yield ProcessPlan(
             name=environment.process_name(task, world_size),
             rank=rank,
             local_rank=local_rank,
             node_rank=node.index,
-            argv=(*_prefix(job.spec, rank, local_rank, node.index), *command_argv(command)),
-            environ={**_contract(job, task, rank, local_rank), **rule.environ(job, node, task)},
-            log=f"{prefix}{driver_log_name(rank, world_size)}",
+            argv=(*prefix, *argv),
+            environ={**_contract(job, task, rank, local_rank), **rule.environ(job, node, task, gpus)},
+            log=f"{folder}{driver_log_name(rank, world_size)}",
             task=task,
+            shell_at=len(prefix) if isinstance(command, ShellCommand) else None,
+            gpus=gpus,
             cpus=cpus[local_rank],
             ends_run=rule.ends_run(job.spec, task),
         )
@@ -139,32 +139,29 @@ def command_argv(command: Command) -> tuple[str, ...]:
             return argv
 
 
-def _notes(placement: Placement) -> Iterator[str]:
+def _notes(spec: JobSpec, placement: Placement) -> Iterator[str]:
+    takes_by_rank = not isinstance(spec.distribution, TensorFlow)
     short: dict[tuple[int, int], list[Node]] = {}
     for node in placement.nodes:
-        if node.gpus and len(node.gpus) < node.slots:
+        if takes_by_rank and node.gpus and len(node.gpus) < node.slots:
             short.setdefault((len(node.gpus), node.slots), []).append(node)
     for (gpus, slots), nodes in short.items():
         yield (
-            f"{_named(nodes)} {_counted(gpus, 'GPU')} for {slots} processes: a program that takes GPU number "
+            f"{_named(nodes)} {counted(gpus, 'GPU')} for {slots} processes: a program that takes GPU number "
             f"LOCAL_RANK fails there with 'invalid device ordinal' from local rank {gpus} on"
         )
     sharing = [node for node in placement.nodes if node.shares_gpus]
     if sharing:
         shared = {gpu for node in sharing for gpu in node.gpus or ()}
         yield (
-            f"{len(sharing)} nodes emulated here share {_counted(len(shared), 'GPU')}: NCCL refuses two ranks on one "
+            f"{len(sharing)} nodes emulated here share {counted(len(shared), 'GPU')}: NCCL refuses two ranks on one "
             "GPU ('Duplicate GPU detected'); gloo does not mind"
         )
 
 
 def _named(nodes: list[Node]) -> str:
     others = len(nodes) - 1
-    return f"{nodes[0].node_id} and {_counted(others, 'other node')} each have" if others else f"{nodes[0].node_id} has"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{nodes[0].node_id} and {counted(others, 'other node')} each have" if others else f"{nodes[0].node_id} has"
 
 
 # --- what the kinds of distribution have of their own -----------------------------------------------
@@ -172,9 +169,7 @@ def _counted(number: int, noun: str) -> str:
 
 def _pytorch_launcher(job: _Job, node: Node) -> LauncherPlan | None:
     spec = job.spec
-    # Without a process count the user's command is the launcher (often his own torchrun), once a node.
-    per_process = isinstance(spec.distribution, PyTorch) and spec.distribution.process_count_per_instance is not None
-    if not per_process or spec.options.start_method is not StartMethod.TORCHRUN:
+    if not starts_through_torchrun(spec.distribution, spec.options):
         return None
     extra = spec.options.torchrun_args
     if spec.options.min_nodes is None:
@@ -190,8 +185,7 @@ def _pytorch_launcher(job: _Job, node: Node) -> LauncherPlan | None:
 
 
 def _mpi_launcher(job: _Job, node: Node) -> LauncherPlan:
-    if job.mpirun is None:
-        raise UserError("a job of type mpi needs mpirun, and none was found; pip install 'regiment[mpi]' brings one")
+    assert job.mpirun is not None, "who plans a job of type mpi looks for its mpirun first"
     mpirun, nodes = job.mpirun, job.placement.nodes
     extra = job.spec.options.mpirun_args
     return LauncherPlan(
@@ -209,18 +203,28 @@ def _no_launcher(job: _Job, node: Node) -> None:
     return None
 
 
-def _no_environ(job: _Job, node: Node, task: Task) -> Mapping[str, str]:
+def _no_environ(job: _Job, node: Node, task: Task, gpus: tuple[str, ...]) -> Mapping[str, str]:
     return {}
 
 
-def _tensorflow_environ(job: _Job, node: Node, task: Task) -> Mapping[str, str]:
+def _tensorflow_environ(job: _Job, node: Node, task: Task, gpus: tuple[str, ...]) -> Mapping[str, str]:
     environ = {"TF_CONFIG": tf_config(job.cluster, task)}
     if node.gpus is not None:
-        # TensorFlow takes every GPU it sees, whole. A parameter server needs none.
-        users = [other for other in job.tasks[node.index] if other.type != "ps"]
-        own = shares(node.gpus, len(users))[users.index(task)] if task in users else ()
-        environ["CUDA_VISIBLE_DEVICES"] = ",".join(own) or "-1"
+        environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus) or "-1"
     return environ
+
+
+def _local_gpu(job: _Job, node: Node, task: Task, local_rank: int) -> tuple[str, ...]:
+    """Give the GPU whose number is the local rank; all of the node's where the command is its own launcher."""
+    gpus = node.gpus or ()
+    count = getattr(job.spec.distribution, "process_count_per_instance", None)
+    return gpus if count is None else gpus[local_rank : local_rank + 1]
+
+
+def _tensorflow_gpus(job: _Job, node: Node, task: Task, local_rank: int) -> tuple[str, ...]:
+    """Give a task its share: TensorFlow takes every GPU it sees, whole, and a parameter server needs none."""
+    users = [other for other in job.tasks[node.index] if other.type != "ps"]
+    return shares(node.gpus or (), len(users))[users.index(task)] if task in users else ()
 
 
 def _no_defaults(node: Node) -> Mapping[str, str]:
@@ -254,8 +258,10 @@ class _Rule:
     framework: str
     """What AZUREML_FRAMEWORK says."""
     launcher: Callable[[_Job, Node], LauncherPlan | None] = _no_launcher
-    environ: Callable[[_Job, Node, Task], Mapping[str, str]] = _no_environ
-    """What a process gets besides the contract."""
+    environ: Callable[[_Job, Node, Task, tuple[str, ...]], Mapping[str, str]] = _no_environ
+    """What a process with these GPUs gets besides the contract."""
+    gpus: Callable[[_Job, Node, Task, int], tuple[str, ...]] = _local_gpu
+    """Which GPUs a process with that local rank is expected to use."""
     defaults: Callable[[Node], Mapping[str, str]] = _no_defaults
     """What helps the framework on such a node, and gives way to the user's own values."""
     ends_run: Callable[[JobSpec, Task], bool] = _every_task
@@ -263,7 +269,13 @@ class _Rule:
 
 _RULES: Mapping[type[Distribution], _Rule] = {
     PyTorch: _Rule("PyTorch", _pytorch_launcher),
-    TensorFlow: _Rule("TensorFlow", _no_launcher, _tensorflow_environ, _tensorflow_defaults, _tensorflow_ends_run),
+    TensorFlow: _Rule(
+        "TensorFlow",
+        environ=_tensorflow_environ,
+        gpus=_tensorflow_gpus,
+        defaults=_tensorflow_defaults,
+        ends_run=_tensorflow_ends_run,
+    ),
     Mpi: _Rule("Python", _mpi_launcher),
     Plain: _Rule("Python"),
 }

@@ -23,7 +23,7 @@ NodeTasks = tuple[tuple[Task, ...], ...]
 """The tasks of each node, in the order of their local ranks."""
 
 
-def even_slots(spec: JobSpec) -> tuple[int, ...]:
+def node_slots(spec: JobSpec) -> tuple[int, ...]:
     """Give how many processes each node of a job runs where all nodes are alike."""
     nodes = spec.instance_count
     match spec.distribution:

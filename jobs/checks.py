@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .spec import TensorFlow
+from .words import counted
 from .workspace import NAME_RULE, is_name
 
 MOST_PROCESSES = 100_000
@@ -36,6 +37,7 @@ _OWN_TORCHRUN_FLAGS = (
 # What Regiment passes to mpirun itself, or what would undo that, in the words of Open MPI and Hydra; each takes its
 # flags with one dash or two.
 _COUNTING_MPIRUN_FLAGS = frozenset("c n np N npernode npersocket pernode ppn perhost grr".split())
+_MPIRUN_SETTINGS = frozenset("mca gmca prtemca".split())
 _OWN_MPIRUN_FLAGS = frozenset(
     """
     H host hosts hostfile machine machinefile default-hostfile add-host add-hostfile f app configfile
@@ -83,11 +85,6 @@ def check_tasks(distribution: TensorFlow, nodes: int) -> None:
         named = ", ".join(counted(number, kind) for kind, number in kinds if number)
         found = f"{counted(total, 'task')} ({named}) for {nodes:,} nodes"
         raise UserError(f"expected at least one task a node, found {found}; ask for fewer nodes, or for more workers")
-
-
-def counted(number: int, noun: str) -> str:
-    """Give a number of things in words, such as `1 worker` and `2 workers`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def check_timeout(seconds: float) -> float:
@@ -140,6 +137,8 @@ def mpirun_complaint(arguments: Sequence[str], index: int) -> str | None:
         return None
     flag = argument.split("=", 1)[0]
     name = flag.removeprefix("-").removeprefix("-")
+    if name in _MPIRUN_SETTINGS and any(word.startswith("plm") for word in arguments[index + 1 : index + 2]):
+        return f"Regiment sets {flag} {arguments[index + 1][:60]} itself, to reach the nodes; remove it"
     if name in _COUNTING_MPIRUN_FLAGS:
         use = "resources.instance_count and process_count_per_instance, or --nodes and --nproc"
         return f"Regiment sets {flag[:60]} itself; remove it, and use {use}"

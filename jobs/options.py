@@ -11,7 +11,17 @@ from .errors import UserError
 from .fields import checked, number, one_of, text, whole_number, word, yes_or_no
 from .reading import Key, Reader, Reading, Table, Value
 from .shapes import list_of, section, then
-from .spec import Binding, Distribution, Mpi, Options, PyTorch, StartMethod, StopWhen, TensorFlow
+from .spec import (
+    Binding,
+    Distribution,
+    Mpi,
+    Options,
+    PyTorch,
+    StartMethod,
+    StopWhen,
+    TensorFlow,
+    starts_through_torchrun,
+)
 from .tree import ItemList
 
 _NODES = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
@@ -100,7 +110,7 @@ def complaints(kind: Distribution, own: Options, written: Collection[str]) -> It
     """
     usual = Options()
     yield from _torchrun_complaints(kind, own, written)
-    if own.min_nodes is not None and not _is_torchruns(kind, own):
+    if own.min_nodes is not None and not starts_through_torchrun(kind, own):
         yield "nodes", "elastic nodes are torchrun's: they need type pytorch, a process count and start_method torchrun"
     if not isinstance(kind, TensorFlow) and own.stop_when is not None:
         yield "stop_when", f"expected only with type tensorflow; this job has {named(kind)}"
@@ -126,11 +136,6 @@ def _torchrun_complaints(kind: Distribution, own: Options, written: Collection[s
         yield "torchrun_args", "expected only with start_method torchrun; this job has spawn"
     elif own.torchrun_args and kind.process_count_per_instance is None:
         yield "torchrun_args", "without process_count_per_instance (--nproc) the command itself starts, and no torchrun"
-
-
-def _is_torchruns(kind: Distribution, own: Options) -> bool:
-    per_process = isinstance(kind, PyTorch) and kind.process_count_per_instance is not None
-    return per_process and own.start_method is StartMethod.TORCHRUN
 
 
 def named(kind: Distribution) -> str:

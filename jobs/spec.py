@@ -170,6 +170,12 @@ class Options:
     bind: Binding = Binding.NONE
 
 
+def starts_through_torchrun(kind: Distribution, options: Options) -> bool:
+    """Say whether a torchrun on each node starts the processes; without a process count the command itself does."""
+    per_process = isinstance(kind, PyTorch) and kind.process_count_per_instance is not None
+    return per_process and options.start_method is StartMethod.TORCHRUN
+
+
 @dataclass(frozen=True)
 class JobSpec:
     """A job, complete and checked."""

@@ -29,6 +29,7 @@ _PARTS = (
     "jobs/record.py",
     "jobs/spec.py",
     "jobs/sweep.py",
+    "jobs/words.py",
     "jobs/workspace.py",
     "distribution",
     "launcher/__init__.py",

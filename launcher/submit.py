@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regiment.distribution.planner import node_slots
+from regiment.distribution.tasks import node_slots
 from regiment.jobs.current_form import command_text
 from regiment.jobs.errors import NodeError, UserError
 from regiment.jobs.files import private_folder, replace_file
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import CoordinatorRecord, RunRecord, RunStatus, utc_text, write_record
-from regiment.jobs.spec import JobSpec, PyTorch, StartMethod
+from regiment.jobs.spec import JobSpec, starts_through_torchrun
 from regiment.jobs.workspace import RunFolder, Workspace
 
 from .bundle import packed_agent
@@ -106,12 +106,7 @@ def _snapshot(spec: JobSpec, workspace: Workspace, folder: RunFolder) -> Snapsho
 
 def check_launcher(spec: JobSpec) -> None:
     """See that what starts the processes is there, before anything is made."""
-    through_torchrun = (
-        isinstance(spec.distribution, PyTorch)
-        and spec.distribution.process_count_per_instance is not None
-        and spec.options.start_method is StartMethod.TORCHRUN
-    )
-    if through_torchrun and importlib.util.find_spec("torch") is None:
+    if starts_through_torchrun(spec.distribution, spec.options) and importlib.util.find_spec("torch") is None:
         raise UserError(
             f"distribution type pytorch starts through torchrun, and {sys.executable} has no torch; "
             "install it there (pip install torch), or use --start-method spawn"

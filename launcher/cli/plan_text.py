@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from regiment.distribution.data import InputPlan
 from regiment.distribution.environment import is_leftover
 from regiment.distribution.plan import LauncherPlan, NodePlan, Plan, ProcessPlan
+from regiment.jobs.words import counted
 
 _INDENT = "    "
 
@@ -19,7 +20,8 @@ def plan_text(plan: Plan, environ: Mapping[str, str]) -> str:
 
 def _lines(plan: Plan, environ: Mapping[str, str]) -> Iterator[str]:
     count = len(plan.processes)
-    yield f"run {plan.run_id}: {len(plan.nodes)} nodes, {count} processes, distribution {plan.distribution}"
+    size = f"{counted(len(plan.nodes), 'node')}, {counted(count, 'process', 'processes')}"
+    yield f"run {plan.run_id}: {size}, distribution {plan.distribution}"
     for node in plan.nodes:
         yield ""
         yield from _node_lines(node)
@@ -33,7 +35,8 @@ def _lines(plan: Plan, environ: Mapping[str, str]) -> Iterator[str]:
 def _node_lines(node: NodePlan) -> Iterator[str]:
     place = node.node
     gpus = f", GPUs {','.join(place.gpus)}" if place.gpus else ""
-    yield f"{place.node_id}  {place.address}  {place.slots} processes, {len(place.cpus)} CPUs{gpus}"
+    size = f"{counted(place.slots, 'process', 'processes')}, {counted(len(place.cpus), 'CPU')}"
+    yield f"{place.node_id}  {place.address}  {size}{gpus}"
     yield f"  environment of all its processes ({place.python}'s folder comes first in PATH):"
     yield from (f"{_INDENT}{name}={shlex.quote(value)}" for name, value in sorted(node.environ.items()))
     yield from (f"{_INDENT}{n}={shlex.quote(v)}  unless set" for n, v in sorted(node.defaults.items()))
@@ -59,8 +62,8 @@ def _process_name(node: NodePlan, process: ProcessPlan) -> str:
     parts = [f"local rank {process.local_rank}"]
     if process.task.type != "rank":
         parts.append(f"{process.task.type} {process.task.index}")
-    if node.node.gpus and process.local_rank < len(node.node.gpus):
-        parts.append(f"GPU {node.node.gpus[process.local_rank]}")
+    if process.gpus:
+        parts.append(f"GPU{'s' if len(process.gpus) > 1 else ''} {','.join(process.gpus)}")
     if process.cpus:
         parts.append(f"CPUs {','.join(map(str, process.cpus))}")
     if not process.ends_run:

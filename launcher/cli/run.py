@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from regiment.distribution.environment import masked
-from regiment.distribution.planner import make_plan, masked_plan, node_slots, wants_ports
+from regiment.distribution.planner import make_plan, masked_plan, wants_ports
+from regiment.distribution.tasks import node_slots
 from regiment.jobs.checks import (
     check_mpirun_args,
     check_name,

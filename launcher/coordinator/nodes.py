@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from regiment.distribution import events
-from regiment.distribution.planner import node_slots, wants_ports
+from regiment.distribution.planner import wants_ports
+from regiment.distribution.tasks import node_slots
 from regiment.jobs.data import DataInput, DataMode
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.placement import Node, Placement
@@ -26,6 +27,18 @@ from .recorder import Recorder
 
 _LEASE = 1.0
 """Seconds an agent of this machine waits for a coordinator that is gone; nobody re-dials it here."""
+
+
+_Happened = (
+    messages.Prepared
+    | messages.Failed
+    | messages.Started
+    | messages.Exited
+    | messages.LauncherEnded
+    | messages.Stopped
+    | messages.Collected
+)
+"""What an agent says that decisions are made about, word by word."""
 
 
 class Nodes:
@@ -227,7 +240,7 @@ class Nodes:
             self._recorder.note("warning", f"node-{index} wanted to reach {call.host!r}, which is no node of this run")
             self.tell(index, messages.RemoteShellEnded(call.call, 255))
 
-    def _event(self, index: int, message: Any) -> events.Event:
+    def _event(self, index: int, message: _Happened) -> events.Event:
         match message:
             case messages.Prepared():
                 return events.NodePrepared(index)
@@ -242,5 +255,5 @@ class Nodes:
                 return events.LauncherExited(index, exit_code, name)
             case messages.Stopped():
                 return events.NodeStopped(index)
-            case _:
+            case messages.Collected():
                 return events.NodeCollected(index)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from regiment.distribution.environment import merged
 from regiment.distribution.mpirun import is_scheduler_variable
 from regiment.distribution.plan import (
     REMOTE_SHELL,
     SHARED_MEMORY,
-    SHELL,
     TEMPORARY,
     WRAPPER,
     LauncherKind,
     LauncherPlan,
     NodePlan,
+    ProcessPlan,
 )
 
 from . import processes, scratch
@@ -40,14 +40,18 @@ class Programs:
         """Such a folder in shared memory."""
         self.host_name_argv = (config.python, "-I", "-S", config.zip, "hostname", config.node_id)
         """What starts a program that is to see the node's id as the host's name."""
-        self._places = {
-            WRAPPER: (config.python, "-I", "-S", config.zip, "wrapper"),
-            SHELL: (shell(),),
-        }
+        self._wrapper = (config.python, "-I", "-S", config.zip, "wrapper")
 
-    def argv(self, planned: Sequence[str]) -> list[str]:
-        """Give the argv that a planned one stands for here."""
-        words = (real for word in planned for real in self._places.get(word, (word,)))
+    def argv(self, process: ProcessPlan) -> list[str]:
+        """Give the argv of a process: as planned, with the node's own shell."""
+        words = list(process.argv)
+        if process.shell_at is not None:
+            words[process.shell_at] = shell()
+        return words
+
+    def launcher_argv(self, launcher: LauncherPlan) -> list[str]:
+        """Give the argv of a launcher with the node's own paths in it."""
+        words = (real for word in launcher.argv for real in (self._wrapper if word == WRAPPER else (word,)))
         return [word.replace(REMOTE_SHELL, self.remote_shell).replace(TEMPORARY, self.temporary) for word in words]
 
     def environ(self, *layers: Mapping[str, str]) -> dict[str, str]:

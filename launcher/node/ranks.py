@@ -109,7 +109,7 @@ class Ranks:
         self.launchers.start_daemon(order, launcher, self._programs)
 
     def _start_rank(self, programs: Programs, rank: Rank) -> None:
-        argv = programs.argv(rank.plan.argv)
+        argv = programs.argv(rank.plan)
         self._log.write(Kind.EXECUTION, f"starting rank {rank.plan.rank}: {argv}")
         output = self._open_log(rank)
         try:
@@ -168,7 +168,7 @@ class Ranks:
         rank.given_rank = number(given.get("RANK")) if launcher.is_elastic else None
         output = self._open_log(rank)
         order = {
-            "argv": self._programs.argv(rank.plan.argv),
+            "argv": self._programs.argv(rank.plan),
             "environ": launched_variables(launcher, given, self._programs, rank.plan),
             "keeps": launcher.sets,
             "folder": os.getcwd(),

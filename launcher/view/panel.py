@@ -8,10 +8,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from regiment.jobs.words import counted
+
 from .escape import printable
 from .model import NodeView, ProcessView, RunView
 from .talk import kill_hint, seconds
-from .words import by_status, clock, counted, how_it_ended, lowered
+from .words import by_status, clock, how_it_ended, lowered
 
 _STYLES = {
     "Running": "green",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from regiment.jobs.words import counted
+
 from .escape import printable, printable_lines
 from .model import Event, ProcessView, RunView
-from .words import clock, counted, how_it_ended, label
+from .words import clock, how_it_ended, label
 
 FEW_NODES = 8
 """Up to this many nodes are announced one by one."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from regiment.jobs.words import counted
+
 from .escape import printable, printable_lines
 from .model import ErrorView, RunView
-from .words import counted, duration
+from .words import duration
 
 FOLLOWERS_NAMED = 4
 """So many of the processes that went down after the first are named; the others are counted."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from regiment.jobs.words import counted
+
 from .escape import printable
 from .model import ProcessView
 
@@ -19,11 +21,6 @@ def how_it_ended(process: ProcessView) -> str:
     if process.signal is not None:
         return printable(process.signal)
     return "" if process.exit_code is None else f"exit code {process.exit_code}"
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """Give a number with its noun: `1 node`, `4 processes`."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def by_status(processes: Iterable[ProcessView]) -> str:

@@ -14,7 +14,6 @@ from regiment.distribution.mpirun import (
     mpi_flavour,
     mpirun_argv,
     needs_own_host_name,
-    rank_variables,
 )
 from regiment.distribution.plan import REMOTE_SHELL, SHARED_MEMORY, WRAPPER
 from regiment.jobs.errors import UserError
@@ -136,13 +135,6 @@ def test_every_node_is_named_once_with_its_slots_in_order(flavour: Flavour, slot
     assert size == str(sum(slots))
     assert argv.count(REMOTE_SHELL) == 1
     assert argv[-1] == WRAPPER
-
-
-@pytest.mark.parametrize("flavour", Flavour)
-def test_what_a_rank_needs_of_its_launcher_is_named(flavour: Flavour) -> None:
-    variables = rank_variables(flavour)
-    own = (variables.rank, variables.size, variables.local_rank, variables.local_size)
-    assert all(name.startswith(variables.prefixes) for name in own)
 
 
 def test_loopback_is_used_only_where_all_nodes_are_this_machine() -> None:

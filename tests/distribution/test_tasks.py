@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from regiment.distribution.mpirun import mpi_flavour
 from regiment.distribution.plan import Plan
-from regiment.distribution.planner import make_plan, node_slots
-from regiment.distribution.tasks import Task
+from regiment.distribution.planner import make_plan
+from regiment.distribution.tasks import Task, node_slots
 from regiment.jobs.errors import UserError
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.plain import from_plain, to_plain

@@ -34,6 +34,17 @@ def test_the_plan_tells_it_and_whose_gpu_is_which(lab: Lab) -> None:
     assert "rank 2 (local rank 2)" in result.stdout
 
 
+def test_a_tensorflow_tasks_gpus_are_those_it_will_see(lab: Lab) -> None:
+    flags = ("--type", "tensorflow", "--workers", "1", "--parameter-servers", "3")
+    result = lab.run("plan", *flags, "--", "true", CUDA_VISIBLE_DEVICES="0,1")
+    assert result.returncode == 0, result.stderr
+    assert "rank 0 (local rank 0, worker 0, GPUs 0,1)" in result.stdout
+    assert "CUDA_VISIBLE_DEVICES=0,1" in result.stdout
+    assert "rank 1 (local rank 1, ps 0, stopped when the others are done)" in result.stdout
+    assert result.stdout.count("CUDA_VISIBLE_DEVICES=-1") == 3
+    assert "note:" not in result.stdout
+
+
 def test_nodes_that_share_gpus_are_told_of(lab: Lab) -> None:
     result = lab.run("run", "--name", "r", "--nodes", "4", *SPAWN, "--", "true", CUDA_VISIBLE_DEVICES="0,1")
     assert result.returncode == 0, result.stderr

@@ -361,6 +361,15 @@ def test_the_jobs_own_logs_do_not_overwrite_ours(lab: Lab) -> None:
     assert (logs / "azureml" / "coordinator.log").read_text() == ""
 
 
+def test_the_users_words_are_his_own_whatever_they_look_like(lab: Lab) -> None:
+    words = ("{shell}", "{temporary}/x", "{wrapper}", "a{remote_shell}", "{rank}")
+    result = lab.run("run", "--name", "r", "--", "echo", *words)
+    assert result.stdout == f"{' '.join(words)}\n", result.stderr
+    write_job(lab, "echo {shell} {temporary}", nodes=1)
+    result = lab.run("run", "job.yml", "--name", "s")
+    assert result.stdout == "{shell} {temporary}\n", result.stderr
+
+
 def test_a_limit_of_a_month_is_no_trouble(lab: Lab) -> None:
     result = lab.run("run", "--name", "r", "--timeout", str(90 * 24 * 3600), "--grace", "9000000", "--", "true")
     assert result.returncode == 0, result.stderr
