@@ -91,7 +91,8 @@ def _is_program(frame: FrameType) -> bool:
     main = sys.modules.get("__main__")
     is_script = frame.f_code.co_name == "<module>" and frame.f_globals is getattr(main, "__dict__", None)
     is_module = frame.f_code.co_name == "_run_module_as_main" and frame.f_globals.get("__name__") == "runpy"
-    return (is_script and frame.f_code.co_filename != "<console>") or is_module
+    is_console = frame.f_code.co_filename in ("<console>", "<input>")
+    return (is_script and not is_console) or is_module
 
 
 def _would_wait_in_finalize() -> bool:
