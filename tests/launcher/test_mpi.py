@@ -33,6 +33,7 @@ import os, sys, time
 from mpi4py import MPI
 world = MPI.COMM_WORLD
 world.barrier()
+open("met-%d" % world.rank, "w").close()
 if world.rank == 2:
     {failure}
 world.barrier()
@@ -180,11 +181,16 @@ def test_a_rank_that_ends_well_in_the_midst_of_it_all_ends_the_job_and_is_named(
 def test_a_daemon_that_is_killed_ends_the_job_at_once_and_is_named(lab: Lab, flavour: Flavour) -> None:
     lab.write("job.py", FAIL.format(failure="time.sleep(3600)"))
     process = lab.start(*flavour.run(lab))
-    lab.wait_until_running("r", 4)
+    _wait_until_met(lab)
     os.kill(_daemon(lab, lab.show("r")["nodes"][1]["agentPid"]), signal.SIGKILL)
     _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 1, err
     assert "mpirun's daemon on node-1 ended before its processes had ended: killed by SIGKILL" in err
+
+
+def _wait_until_met(lab: Lab) -> None:
+    """Wait until all ranks are through MPI_Init, and each other's."""
+    lab.wait_until(lambda: len(list(lab.folder.glob("met-*"))) == 4)
 
 
 def _daemon(lab: Lab, agent: int) -> int:
@@ -226,7 +232,7 @@ def test_a_program_that_knows_nothing_of_mpi_runs_as_well(lab: Lab, flavour: Fla
 def test_cancelling_leaves_nothing(lab: Lab, flavour: Flavour) -> None:
     lab.write("job.py", FAIL.format(failure="time.sleep(3600)"))
     process = lab.start(*flavour.run(lab))
-    lab.wait_until_running("r", 4)
+    _wait_until_met(lab)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=GUARD)
     assert process.returncode == 130
@@ -237,7 +243,7 @@ def test_cancelling_leaves_nothing(lab: Lab, flavour: Flavour) -> None:
 def test_a_node_that_is_lost_ends_the_job(lab: Lab, tmp_path: Path) -> None:
     lab.write("job.py", FAIL.format(failure="time.sleep(3600)"))
     process = lab.start(*_flavour("open-mpi-5", tmp_path).run(lab))
-    lab.wait_until_running("r", 4)
+    _wait_until_met(lab)
     lab.kill_node("r", 1)
     _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 3 and "node-1 is lost" in err, err
