@@ -87,6 +87,10 @@ class Lab:
         rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["processes"]
         return rows
 
+    def statuses(self, run_id: str = "r") -> dict[str, str]:
+        """Give how each process of a run ended, by its name."""
+        return {row["name"]: row["status"] for row in self.status(run_id)}
+
     def events(self, run_id: str, kind: str) -> list[dict[str, Any]]:
         """Give a run's events of one kind."""
         lines = (self.run_folder(run_id) / "events.jsonl").read_text("utf-8").splitlines()
@@ -107,6 +111,36 @@ class Lab:
             except OSError:
                 continue
         return found
+
+    def parent(self, pid: int) -> int | None:
+        """Give the process that a process was started by, or None if it has ended meanwhile."""
+        try:
+            return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return None
+
+    def command_line(self, pid: int) -> bytes:
+        """Give a process's command line, a zero byte after each word; nothing if it has ended meanwhile."""
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return b""
+
+    def that_run(self, words: bytes) -> list[int]:
+        """Give the living processes of this lab with these words in their command lines."""
+        return [pid for pid in self.processes() if words in self.command_line(pid)]
+
+    def kill_node(self, run_id: str, index: int, *victims: str) -> None:
+        """Kill a node's `agentPid`, its `keeperPid`, or (where none is named) both as good as at once."""
+        node = self.show(run_id)["nodes"][index]
+        victims = victims or ("agentPid", "keeperPid")
+        if len(victims) > 1:
+            os.kill(node["keeperPid"], signal.SIGSTOP)  # Else it might do its work before it is killed.
+        for victim in victims:
+            try:
+                os.kill(node[victim], signal.SIGKILL)
+            except ProcessLookupError:
+                assert victim == "keeperPid"  # The coordinator has found the agent dead, and was faster.
 
     def wait_until(self, condition: Callable[[], Any], seconds: float = GUARD) -> float:
         """Wait for something to come true; gives how long it took, fails the test if it does not."""

@@ -8,7 +8,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .conftest import GUARD, Lab
@@ -19,6 +19,7 @@ class Terminal:
 
     def __init__(self, lab: Lab, *arguments: str) -> None:
         self.text = ""
+        self._read_up_to = 0
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.chdir(lab.folder)
@@ -29,13 +30,21 @@ class Terminal:
         """Press keys."""
         os.write(self.master, text.encode())
 
-    def read_until(self, text: str, seconds: float = GUARD) -> None:
-        """Read what is on the screen until a text has come."""
-        deadline = time.monotonic() + seconds
-        while text not in self.text:
-            assert time.monotonic() < deadline, f"{text!r} did not come; there is {self.text!r}"
+    def read_until(self, text: str) -> None:
+        """Read until a text comes, after all that was waited for so before."""
+        self._read_while(lambda: text not in self.text[self._read_up_to :], text)
+        self._read_up_to = self.text.index(text, self._read_up_to) + len(text)
+
+    def read_until_seen(self, *texts: str) -> None:
+        """Read until all these texts have been on the screen, in whatever order."""
+        self._read_while(lambda: any(text not in self.text for text in texts), " and ".join(texts))
+
+    def _read_while(self, missing: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + GUARD
+        while missing():
+            assert time.monotonic() < deadline, f"{what!r} did not come; there is {self.text!r}"
             if select.select([self.master], [], [], 0.1)[0] and not self._read():
-                assert text in self.text, f"the terminal ended; there is {self.text!r}"
+                assert not missing(), f"the terminal ended before {what!r} came; there is {self.text!r}"
 
     def wait(self) -> int:
         """Read to the end and give the exit status."""

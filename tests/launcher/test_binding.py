@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from regiment.distribution.shares import shares
+from regiment.launcher.node.processes import numa_nodes
 
 from .conftest import Lab
 
@@ -65,10 +66,23 @@ def test_many_processes_share_the_only_processor(lab: Lab) -> None:
         assert seen(lab, *SPAWN, "--bind", "cpus", nproc=3) == [[first]] * 3
 
 
-def test_a_numa_node_is_never_left(lab: Lab) -> None:
-    found = seen(lab, *SPAWN, "--bind", "numa", nproc=2)
-    assert all(found)
-    assert all(set(cpus) <= set(here()) for cpus in found)
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_under_mpirun_too(lab: Lab) -> None:
+    assert seen(lab, "--type", "mpi", "--bind", "cpus", nproc=2) == even_shares(2)
+
+
+@pytest.mark.skipif(not numa_nodes(), reason="this machine does not say what NUMA nodes it has")
+def test_each_process_has_a_numa_node(lab: Lab) -> None:
+    groups = [sorted({*cpus} & {*here()}) for cpus in numa_nodes() if {*cpus} & {*here()}]
+    expected = [groups[0], groups[len(groups) // 2]]
+    flags = (*SPAWN, "--bind", "numa")
+    assert seen(lab, *flags, nproc=2) == expected
+    # On a machine of one NUMA node the processes have what they would have anyway; the plan tells that they were bound.
+    planned = json.loads(lab.run("plan", "--nproc", "2", *flags, "-o", "json", "--", "true").stdout)
+    assert [process["cpus"] for process in planned["nodes"][0]["processes"]] == expected
+    planned = json.loads(lab.run("plan", "--nproc", "2", *SPAWN, "-o", "json", "--", "true").stdout)
+    assert [process["cpus"] for process in planned["nodes"][0]["processes"]] == [[], []]
 
 
 def test_emulated_nodes_bind_within_their_share(lab: Lab) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import GUARD, Lab
+from .conftest import ENDLESS, GUARD, Lab
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -34,12 +34,6 @@ dist.destroy_process_group()
 ELASTIC = ("run", "--name", "r", "--nodes", "1:2", "--nproc", "1", "--type", "pytorch", "--", "python", "count.py")
 
 
-def kill_node(lab: Lab, index: int) -> None:
-    node = lab.show("r")["nodes"][index]
-    for pid in (node["keeperPid"], node["agentPid"]):
-        os.kill(pid, signal.SIGKILL)
-
-
 def worlds(lab: Lab, index: int) -> list[str]:
     path = lab.run_folder("r") / "azureml-logs" / f"node-{index}" / f"70_driver_log_{index}.txt"
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
@@ -53,7 +47,7 @@ def test_a_run_goes_on_without_a_node_it_lost_and_with_it_when_it_comes_back(lab
     both = ["2 0 2 0 2 rank_0", "2 1 2 1 2 rank_1"]
     lab.wait_until(lambda: sorted(worlds(lab, 0)[-1:] + worlds(lab, 1)[-1:]) == both)
     together = len(worlds(lab, 0))
-    kill_node(lab, 1)
+    lab.kill_node("r", 1)
     lab.wait_until(lambda: "1 0 1 0 1 rank_0" in worlds(lab, 0)[together:])
     assert lab.show("r")["status"] == "Running"
     alone = len(worlds(lab, 0))
@@ -70,7 +64,7 @@ def test_a_run_that_loses_a_node_for_good_completes_on_the_others(lab: Lab) -> N
     lab.write("count.py", COUNT)
     process = lab.start(*ELASTIC)
     lab.wait_until(lambda: worlds(lab, 1))
-    kill_node(lab, 1)
+    lab.kill_node("r", 1)
     Path(lab.folder, "enough").touch()
     out, err = process.communicate(timeout=GUARD)
     assert process.returncode == 0, out + err
@@ -82,6 +76,7 @@ def test_a_node_whose_torchrun_is_killed_is_lost_to_the_run_and_no_more(lab: Lab
     process = lab.start(*ELASTIC)
     lab.wait_until(lambda: worlds(lab, 1))
     os.kill(torchrun(lab, lab.show("r")["nodes"][1]["agentPid"]), signal.SIGKILL)
+    lab.wait_until(lambda: ("node-1", "lost") in [(e["nodeId"], e["state"]) for e in lab.events("r", "node")])
     Path(lab.folder, "enough").touch()
     out, err = process.communicate(timeout=GUARD)
     assert process.returncode == 0, out + err
@@ -90,17 +85,8 @@ def test_a_node_whose_torchrun_is_killed_is_lost_to_the_run_and_no_more(lab: Lab
 
 def torchrun(lab: Lab, agent: int) -> int:
     """Give the one child of a node's agent whose command line is torchrun's."""
-    found = [pid for pid in lab.processes() if parent(pid) == agent and b"torch.distributed.run" in command_line(pid)]
-    assert len(found) == 1
-    return found[0]
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def command_line(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+    (found,) = [pid for pid in lab.that_run(b"torch.distributed.run") if lab.parent(pid) == agent]
+    return found
 
 
 def test_the_rank_to_blame_is_called_what_it_called_itself(lab: Lab) -> None:
@@ -119,17 +105,17 @@ def test_a_run_cannot_do_without_node_0_where_all_meet(lab: Lab) -> None:
     lab.write("count.py", COUNT)
     process = lab.start(*ELASTIC)
     lab.wait_until(lambda: worlds(lab, 0))
-    kill_node(lab, 0)
+    lab.kill_node("r", 0)
     out, err = process.communicate(timeout=GUARD)
     assert process.returncode == 3 and "node-0 is lost" in err, out + err
 
 
 def test_rejoin_is_for_elastic_runs_that_have_lost_a_node(lab: Lab) -> None:
-    process = lab.start("run", "--name", "r", "--", "sleep", "60")
+    process = lab.start("run", "--name", "r", "--", "sleep", ENDLESS)
     lab.wait_until_running("r", 1)
     refused = lab.run("rejoin", "r")
     assert refused.returncode == 2 and "is not elastic" in refused.stderr
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=GUARD)
     ended = lab.run("rejoin", "r")
     assert ended.returncode == 2 and "has ended" in ended.stderr

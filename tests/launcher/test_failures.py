@@ -68,17 +68,6 @@ def has_dealt_with_signals(pid: int) -> bool:
     return not pending and fields["State"][0] in "SZ"
 
 
-def kill(node: dict[str, int], victims: tuple[str, ...]) -> None:
-    """Kill a node's agent, its keeper, or both as good as at once."""
-    if len(victims) > 1:
-        os.kill(node["keeperPid"], signal.SIGSTOP)  # Else it might do its work before it is killed.
-    for victim in victims:
-        try:
-            os.kill(node[victim], signal.SIGKILL)
-        except ProcessLookupError:
-            assert victim == "keeperPid"  # The coordinator has found the agent dead, and was faster.
-
-
 def test_the_first_failure_is_named_with_its_last_lines_and_the_others_are_stopped(lab: Lab) -> None:
     lab.write("program.py", ONE_FAILS)
     result = lab.run("run", "--name", "r", "--nodes", "4", "--", "python", "program.py")
@@ -197,7 +186,7 @@ def test_what_a_job_wrote_is_saved_even_when_the_coordinator_is_killed(lab: Lab)
 @pytest.mark.parametrize("victims", [("agentPid",), ("keeperPid",), ("agentPid", "keeperPid")])
 def test_killing_an_agent_or_its_keeper_ends_the_run_and_names_the_node(lab: Lab, victims: tuple[str, ...]) -> None:
     process = start(lab, STUBBORN, "--grace", "1")
-    kill(lab.show("r")["nodes"][1], victims)
+    lab.kill_node("r", 1, *victims)
     lab.wait_until(lambda: not lab.processes())
     process.communicate(timeout=GUARD)
     assert process.returncode == 3
@@ -262,7 +251,7 @@ def test_a_grandchild_that_hides_from_the_run_dies_with_its_node_as_well(lab: La
     before = set(sleepers())
     process = start(lab, WITHOUT_A_TRACE)
     lab.wait_until(lambda: len(set(sleepers()) - before) == 2)
-    kill(lab.show("r")["nodes"][1], victims)
+    lab.kill_node("r", 1, *victims)
     process.communicate(timeout=GUARD)
     lab.wait_until(lambda: not set(sleepers()) - before)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from .conftest import GUARD, Lab
+from .conftest import ENDLESS, GUARD, Lab
 
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 SHARED_MEMORY = Path("/dev/shm")
@@ -30,9 +33,29 @@ import os, sys, time
 from mpi4py import MPI
 world = MPI.COMM_WORLD
 world.barrier()
+open("met-%d" % world.rank, "w").close()
 if world.rank == 2:
     {failure}
 world.barrier()
+"""
+# One is killed, and the others need longer to save than any mpirun would give them.
+SAVE = """
+import os, pathlib, signal, time
+from mpi4py import MPI
+rank = MPI.COMM_WORLD.rank
+
+def save(number, frame):
+    time.sleep(2)
+    pathlib.Path(f"saved-{rank}").touch()
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, save)
+pathlib.Path(f"here-{rank}").touch()
+while len(list(pathlib.Path().glob("here-*"))) < 4:
+    time.sleep(0.01)
+if rank == 2:
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(3600)
 """
 
 
@@ -61,30 +84,51 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(params=FLAVOURS)
 def flavour(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Flavour]:
     """Give each mpirun in turn, and fail the test if it leaves something in shared memory."""
-    yield _flavour(request.param, lab.folder)
-    # What belongs to runs beside this one goes with them.
-    lab.wait_until(lambda: not _abandoned())
+    with _noting_shared_files(lab) as mapped:
+        yield _flavour(request.param, lab.folder)
+    lab.wait_until(lambda: not lab.processes())
+    assert [str(folder) for folder in _shared_folders(lab)] == []
+    assert [path for path in sorted(mapped) if Path(path).exists()] == []
 
 
-def _abandoned() -> set[str]:
-    """Give the folders of runs that have ended, and MPICH's files that no process has in its memory."""
-    own = [path for path in SHARED_MEMORY.glob("regiment-*") if not _lives(path)]
-    return {str(path) for path in own} | _unmapped({str(path) for path in SHARED_MEMORY.glob("mpich_shm_*")})
+def _shared_folders(lab: Lab) -> list[Path]:
+    """Give the folders in shared memory that are called like this lab's own runs, which are kept on record."""
+    records = [json.loads(file.read_text("utf-8")) for file in lab.run_folder("*").parent.glob("*/run.json")]
+    names = [Path(record["coordinator"]["socket"]).parent.name for record in records]
+    return [folder for name in names for folder in SHARED_MEMORY.glob(f"{name}-*")]
 
 
-def _lives(folder: Path) -> bool:
-    run = "-".join(folder.name.split("-")[:2])
-    return any(Path("/tmp").glob(f"lab-*/{run}"))
+@contextmanager
+def _noting_shared_files(lab: Lab) -> Iterator[set[str]]:
+    """Collect the files in shared memory that this lab's own processes have in their memory while they run.
+
+    MPICH's files are called after nothing of ours, and other runs on this machine have theirs beside them.
+    """
+    found: set[str] = set()
+    over = threading.Event()
+
+    def note() -> None:
+        while not over.wait(0.02):
+            for pid in lab.processes():
+                found.update(_mapped(pid))
+
+    noting = threading.Thread(target=note, daemon=True)
+    noting.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        noting.join()
 
 
-def _unmapped(found: set[str]) -> set[str]:
-    for maps in Path("/proc").glob("[0-9]*/maps"):
-        try:
-            text = maps.read_text("utf-8", "replace")
-        except OSError:
-            continue
-        found = {path for path in found if path not in text}
-    return found
+def _mapped(pid: int) -> list[str]:
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text("utf-8", "replace")
+    except OSError:
+        return []  # It has ended meanwhile.
+    paths = [f"/{line.partition('/')[2]}" for line in maps.splitlines()]
+    # What has lost its name goes with the process.
+    return [path for path in paths if path.startswith(f"{SHARED_MEMORY}/") and not path.endswith(" (deleted)")]
 
 
 def _flavour(name: str, folder: Path) -> Flavour:
@@ -137,24 +181,25 @@ def test_a_rank_that_ends_well_in_the_midst_of_it_all_ends_the_job_and_is_named(
 def test_a_daemon_that_is_killed_ends_the_job_at_once_and_is_named(lab: Lab, flavour: Flavour) -> None:
     lab.write("job.py", FAIL.format(failure="time.sleep(3600)"))
     process = lab.start(*flavour.run(lab))
-    lab.wait_until_running("r", 4)
+    _wait_until_met(lab)
     os.kill(_daemon(lab, lab.show("r")["nodes"][1]["agentPid"]), signal.SIGKILL)
     _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 1, err
     assert "mpirun's daemon on node-1 ended before its processes had ended: killed by SIGKILL" in err
 
 
+def _wait_until_met(lab: Lab) -> None:
+    """Wait until all ranks are through MPI_Init, and each other's."""
+    lab.wait_until(lambda: len(list(lab.folder.glob("met-*"))) == 4)
+
+
 def _daemon(lab: Lab, agent: int) -> int:
     """Give the process that node 1's agent started for mpirun: its only child that is neither wrapper nor rank."""
-    children = [pid for pid in lab.processes() if _parent(pid) == agent]
+    children = [pid for pid in lab.processes() if lab.parent(pid) == agent]
     names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
     found = [pid for pid, name in names.items() if name in ("prted", "orted", "hydra_pmi_proxy", "sh")]
     assert len(found) == 1, names
     return found[0]
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_mpi4pys_own_runner_names_the_exception_too(lab: Lab, flavour: Flavour) -> None:
@@ -167,24 +212,12 @@ def test_mpi4pys_own_runner_names_the_exception_too(lab: Lab, flavour: Flavour) 
 
 
 def test_a_killed_rank_is_the_cause_and_the_others_have_their_grace(lab: Lab, flavour: Flavour) -> None:
-    lab.write(
-        "job.py",
-        "import os, signal, time, pathlib\n"
-        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), pathlib.Path('saved').touch(), os._exit(0)))\n"
-        + FAIL.format(failure="os.kill(os.getpid(), 9)")
-        .replace("world.barrier()\n", "", 1)
-        .replace(
-            "if world.rank == 2:",
-            "pathlib.Path(f'here-{world.rank}').touch()\n"
-            "while len(list(pathlib.Path().glob('here-*'))) < 4: time.sleep(0.01)\n"
-            "if world.rank == 2:",
-        )
-        .replace("world.barrier()", "time.sleep(3600)"),
-    )
-    result = lab.run(*flavour.run(lab))
+    lab.write("job.py", SAVE)
+    result = lab.run(*flavour.run(lab, "--grace", ENDLESS))
     assert result.returncode == 1, result.stdout + result.stderr
     assert "rank 2 on node-1 failed first: killed by SIGKILL" in result.stderr
-    assert (lab.folder / "saved").exists(), "mpirun cut the grace of the others short"
+    saved = {path.name for path in lab.folder.glob("saved-*")}
+    assert saved == {"saved-0", "saved-1", "saved-3"}, "mpirun cut the grace of the others short"
 
 
 def test_a_program_that_knows_nothing_of_mpi_runs_as_well(lab: Lab, flavour: Flavour) -> None:
@@ -199,7 +232,7 @@ def test_a_program_that_knows_nothing_of_mpi_runs_as_well(lab: Lab, flavour: Fla
 def test_cancelling_leaves_nothing(lab: Lab, flavour: Flavour) -> None:
     lab.write("job.py", FAIL.format(failure="time.sleep(3600)"))
     process = lab.start(*flavour.run(lab))
-    lab.wait_until_running("r", 4)
+    _wait_until_met(lab)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=GUARD)
     assert process.returncode == 130
@@ -210,10 +243,8 @@ def test_cancelling_leaves_nothing(lab: Lab, flavour: Flavour) -> None:
 def test_a_node_that_is_lost_ends_the_job(lab: Lab, tmp_path: Path) -> None:
     lab.write("job.py", FAIL.format(failure="time.sleep(3600)"))
     process = lab.start(*_flavour("open-mpi-5", tmp_path).run(lab))
-    lab.wait_until_running("r", 4)
-    node = lab.show("r")["nodes"][1]
-    for pid in (node["keeperPid"], node["agentPid"]):
-        os.kill(pid, signal.SIGKILL)
+    _wait_until_met(lab)
+    lab.kill_node("r", 1)
     _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 3 and "node-1 is lost" in err, err
 

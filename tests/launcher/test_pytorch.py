@@ -124,21 +124,10 @@ def test_a_rank_that_is_killed_under_torchrun_is_reported_by_its_signal(lab: Lab
     assert "rank 3 on node-1 failed first: killed by SIGKILL" in err
 
 
-def torchruns(lab: Lab) -> list[int]:
-    found = []
-    for pid in lab.processes():
-        try:
-            if b"torch.distributed.run" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-        except OSError:
-            continue  # it has ended meanwhile
-    return found
-
-
 def test_a_torchrun_that_is_killed_leaves_no_rank_behind_and_is_named(lab: Lab) -> None:
     process = lab.start(*two_by_two(lab, ONE_FAILS.replace("== 1", "== 9"), "--grace", "1"))
     lab.wait_until_running("r", 4)
-    os.kill(torchruns(lab)[0], signal.SIGKILL)
+    os.kill(lab.that_run(b"torch.distributed.run")[0], signal.SIGKILL)
     _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 1
     assert "torchrun on node-" in err and "killed by SIGKILL" in err
@@ -147,7 +136,7 @@ def test_a_torchrun_that_is_killed_leaves_no_rank_behind_and_is_named(lab: Lab) 
 
 def test_ctrl_c_while_torchrun_is_still_importing_torch_leaves_nothing_behind(lab: Lab) -> None:
     process = lab.start(*two_by_two(lab, GRADIENTS, "--grace", ENDLESS))
-    lab.wait_until(lambda: torchruns(lab))
+    lab.wait_until(lambda: lab.that_run(b"torch.distributed.run"))
     process.send_signal(signal.SIGINT)
     lab.wait_until(lambda: process.poll() is not None)  # and not for the grace of an hour
     assert process.returncode == 130
@@ -257,7 +246,8 @@ def test_a_rank_whose_wrapper_is_killed_ends_and_the_run_with_it(lab: Lab) -> No
     lab.wait_until_running("r", 4)
     lab.wait_until(lambda: all(row["pid"] for row in lab.status("r")))
     rank = lab.status("r")[2]["pid"]
-    wrapper = int(Path(f"/proc/{rank}/stat").read_text().rpartition(")")[2].split()[1])
+    wrapper = lab.parent(rank)
+    assert wrapper is not None
     os.kill(wrapper, signal.SIGKILL)
     _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 1

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from .conftest import Lab
+from .conftest import ENDLESS, GUARD, Lab
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -65,7 +65,7 @@ cluster = {kind: len(found) for kind, found in resolver.cluster_spec().as_dict()
 print(resolver.task_type, resolver.task_id, "sees", cluster, flush=True)
 if resolver.task_type == "evaluator":
     open("evaluated", "w").close()
-    time.sleep(1000)  # As an evaluator does that waits for the next checkpoint.
+    time.sleep(3600)  # As an evaluator does that waits for the next checkpoint.
 while not os.path.exists("evaluated"):
     time.sleep(0.1)
 """
@@ -85,10 +85,6 @@ def run_arguments(lab: Lab, program: str, *flags: str, nodes: int = 2) -> tuple[
     return (*shape, *flags, "--", "python", "train.py")
 
 
-def statuses(lab: Lab) -> dict[str, str]:
-    return {row["name"]: row["status"] for row in lab.status("r")}
-
-
 @pytest.mark.parametrize("workers", [2, 4])
 def test_all_workers_of_a_mirrored_strategy_take_part_in_the_sum(lab_of_tf: Lab, workers: int) -> None:
     lab = lab_of_tf
@@ -98,7 +94,7 @@ def test_all_workers_of_a_mirrored_strategy_take_part_in_the_sum(lab_of_tf: Lab,
     assert result.stdout.count(f"sum {expected:.1f} of {workers}\n") == workers
     for rank in range(workers):
         assert f"[node-{rank * 2 // workers} rank {rank}] rank {rank} is worker {rank}\n" in result.stdout
-    assert set(statuses(lab).values()) == {"Completed"}
+    assert set(lab.statuses().values()) == {"Completed"}
 
 
 def test_a_single_worker_runs_as_well(lab_of_tf: Lab) -> None:
@@ -114,18 +110,17 @@ def test_a_parameter_server_job_completes_although_its_servers_never_end(lab_of_
     assert result.returncode == 0, result.stderr
     assert "the weight is 20.0" in result.stdout
     assert "/job:ps/" in result.stdout
-    assert statuses(lab) == {"chief_0": "Completed", "worker_0": "Stopped", "worker_1": "Stopped", "ps_0": "Stopped"}
+    assert lab.statuses() == {"chief_0": "Completed", "worker_0": "Stopped", "worker_1": "Stopped", "ps_0": "Stopped"}
     assert lab.show("r")["status"] == "Completed"
     assert lab.processes() == []
 
 
 def test_tensorflows_servers_end_at_once_when_they_are_stopped(lab_of_tf: Lab) -> None:
     lab = lab_of_tf
-    flags = ("--chief", "--workers", "1", "--parameter-servers", "1")
-    assert lab.run(*run_arguments(lab, PARAMETER_SERVER_JOB, *flags)).returncode == 0
-    (stop,) = lab.events("r", "stopping")
-    ends = [event["at"] for event in lab.events("r", "process_exited")]
-    assert max(ends) - stop["at"] < 5, "of a grace of 30 s"
+    flags = ("--chief", "--workers", "1", "--parameter-servers", "1", "--grace", ENDLESS)
+    result = lab.run(*run_arguments(lab, PARAMETER_SERVER_JOB, *flags))
+    assert result.returncode == 0, result.stderr
+    assert lab.statuses() == {"chief_0": "Completed", "worker_0": "Stopped", "ps_0": "Stopped"}
 
 
 def test_an_evaluator_knows_the_cluster_and_is_not_in_it(lab_of_tf: Lab) -> None:
@@ -135,7 +130,7 @@ def test_an_evaluator_knows_the_cluster_and_is_not_in_it(lab_of_tf: Lab) -> None
     assert result.returncode == 0, result.stderr
     seen = {line.partition("] ")[2] for line in result.stdout.splitlines() if " sees " in line}
     assert seen == {f"{task} 0 sees {{'chief': 1, 'worker': 1}}" for task in ("chief", "worker", "evaluator")}
-    assert statuses(lab) == {"chief_0": "Completed", "worker_0": "Completed", "evaluator_0": "Stopped"}
+    assert lab.statuses() == {"chief_0": "Completed", "worker_0": "Completed", "evaluator_0": "Stopped"}
 
 
 def test_a_worker_that_raises_is_the_cause_and_nothing_is_left(lab_of_tf: Lab) -> None:
@@ -155,10 +150,10 @@ def test_a_parameter_server_that_is_killed_is_the_cause(lab_of_tf: Lab) -> None:
     flags = ("--chief", "--workers", "1", "--parameter-servers", "1", "--grace", "5")
     process = lab.start(*run_arguments(lab, for_ever, *flags))
     chief = lab.run_folder("r") / "azureml-logs/node-0/70_driver_log_0.txt"
-    lab.wait_until(lambda: chief.exists() and "the weight is on" in chief.read_text(), 100)
+    lab.wait_until(lambda: chief.exists() and "the weight is on" in chief.read_text())
     server = next(row for row in lab.status("r") if row["name"] == "ps_0")
     os.kill(server["pid"], signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 1
     assert f"rank {server['rank']} on {server['nodeId']} failed first: killed by SIGKILL" in err
     assert lab.processes() == []
@@ -169,7 +164,7 @@ import json, os, socket, sys, time
 config = json.loads(os.environ["TF_CONFIG"])
 addresses = config["cluster"]["worker"]
 if config["task"]["index"]:
-    time.sleep(1000)
+    time.sleep(3600)
 import tensorflow as tf
 servers = []
 for index, address in enumerate(addresses):

@@ -20,8 +20,7 @@ time.sleep(3600)
 def test_the_live_view_shows_run_nodes_processes_and_their_lines(lab: Lab) -> None:
     command = ("sh", "-c", "echo hello from here; until [ -e seen ]; do sleep 0.1; done")
     with terminal(lab, "run", "--name", "myrun", "--nodes", "2", "--", *command) as screen:
-        for text in ("myrun", "node-0", "node-1", "running", "hello from here"):
-            screen.read_until(text)
+        screen.read_until_seen("myrun", "node-0", "node-1", "running", "hello from here")
         lab.write("seen", "")
         assert screen.wait() == 0
     assert "Completed" in screen.text
