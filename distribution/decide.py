@@ -202,8 +202,9 @@ _CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGSY
 
 
 def _ended_status(state: State, event: ProcessExited) -> ProcessStatus:
-    ours = event.asked and event.signal not in _CRASHES
-    if ours:
+    # Once a run is cancelled, what fails may have lost a peer that was stopped a moment before it.
+    follows = state.canceled is not None and event.exit_code != 0
+    if (event.asked or follows) and event.signal not in _CRASHES:
         return ProcessStatus.CANCELED if state.canceled is not None else ProcessStatus.STOPPED
     return ProcessStatus.COMPLETED if event.exit_code == 0 else ProcessStatus.FAILED
 

@@ -16,7 +16,7 @@ from regiment.jobs.placement import Node
 
 from .plan import REMOTE_SHELL, SHARED_MEMORY, TEMPORARY, WRAPPER
 
-SHARED_MEMORY_NAMES = ("/dev/shm/mpich_shm_",)
+SHARED_MEMORY_NAMES = ("/dev/shm/mpich_shm_", "/dev/shm/mpich_shar_tmp")
 """Beginnings of files that ranks share and that stay when they are killed; MPICH's cannot be put elsewhere."""
 EXECUTABLES = ("mpirun", "mpiexec", "mpiexec.hydra")
 """Names to look for in PATH, in this order. Intel's `mpirun` is a script that runs the first `mpiexec.hydra` of

@@ -306,6 +306,15 @@ def test_a_helper_that_fails_a_moment_before_the_others_complete_was_no_longer_n
     assert state.cause is None and state.is_complete
 
 
+def test_a_process_that_fails_after_the_run_was_cancelled_is_cancelled_too() -> None:
+    lost_its_peer = ProcessExited(3, 14, None, False, 9.0)
+    state, _ = play([*UP, *STARTED, StopRequested("cancelled"), lost_its_peer])
+    assert state.processes[3].status is ProcessStatus.CANCELED
+    crashed = ProcessExited(3, None, "SIGSEGV", False, 9.0)
+    state, _ = play([*UP, *STARTED, StopRequested("cancelled"), crashed])
+    assert state.processes[3].status is ProcessStatus.FAILED
+
+
 def test_a_run_whose_helpers_are_cancelled_is_canceled() -> None:
     history = [*UP, *STARTED, TRAINED[0], StopRequested("cancelled"), *STOPPED[1:], *WOUND_UP]
     state, _ = play(history, helpers=HELPERS)

@@ -39,7 +39,13 @@ def run(folder: Path, program: str, *, guard: str | None = "guard") -> subproces
     path = [str(folder / guard), str(folder)] if guard else [str(folder)]
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
-        env={**os.environ, "PYTHONPATH": ":".join(path), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": ":".join(path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # Where a rank is ended before it finalizes, Open MPI's segment stays.
+            "OMPI_MCA_btl_sm_backing_directory": str(folder),
+        },
         capture_output=True,
         text=True,
         timeout=30,
