@@ -64,19 +64,19 @@ class Recorder:
             **happening,
         }
         self.events.append(event)
-        self._attempt(lambda: self._journal.append(event))
+        error = _error_of(lambda: self._journal.append(event))
+        # Told before the trouble with writing it is: viewers take nothing for new that is older than the last they saw.
         self.tell(event)
+        self._complain(error)
 
     def _attempt(self, write: Callable[[], None]) -> None:
         """Write, but never let a full or broken disk end a run that goes well: say so once and go on."""
-        try:
-            write()
-        except OSError as error:
-            if not self._in_trouble:
-                self._in_trouble = True
-                self.note("warning", f"the run's record cannot be written ({error}); the run goes on without it")
-            return
-        self._in_trouble = False
+        self._complain(_error_of(write))
+
+    def _complain(self, error: OSError | None) -> None:
+        was_in_trouble, self._in_trouble = self._in_trouble, error is not None
+        if error is not None and not was_in_trouble:
+            self.note("warning", f"the run's record cannot be written ({error}); the run goes on without it")
 
     def node(self, index: int, **known: Any) -> None:
         """Take down what has become known of a node: fields of its NodeRecord."""
@@ -185,3 +185,11 @@ class Recorder:
             "firstFailure": history.is_first_failure(state, rank),
             "log": log,
         }
+
+
+def _error_of(write: Callable[[], None]) -> OSError | None:
+    try:
+        write()
+    except OSError as error:
+        return error
+    return None
