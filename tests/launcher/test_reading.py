@@ -77,7 +77,7 @@ def test_a_run_cancelled_right_after_its_start_never_starts_its_processes_or_sto
     detached(lab, "sleep", ENDLESS, nodes=3)
     assert lab.run("cancel", "r").returncode == 0
     assert lab.run("wait", "r").returncode == 4
-    assert lab.processes() == []
+    lab.wait_until(lambda: not lab.processes())
 
 
 def test_an_attached_run_can_be_cancelled_from_another_shell(lab: Lab) -> None:
