@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from .errors import Fault
 from .source import parse_value
-from .tree import Broken, Entry, Place, Scalar, Section, Tree, shorten
 from .syntax import MAX_DEPTH
+from .tree import Broken, Entry, Place, Scalar, Section, Tree, shorten
 
 
 def apply_overrides(tree: Section, overrides: Sequence[str]) -> tuple[Section, tuple[Fault, ...]]:
