@@ -150,6 +150,11 @@ class RunFolder:
         return self.logs / "azureml"
 
     @property
+    def uploads(self) -> Path:
+        """What was uploaded under names that are neither below outputs/ nor logs/."""
+        return self.root / "artifacts"
+
+    @property
     def metrics(self) -> Path:
         """What the run's processes logged, one file a process."""
         return self.root / "metrics"
