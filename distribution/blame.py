@@ -13,7 +13,7 @@ from dataclasses import replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus
 
-from .decide import called, failure_message, left_early
+from .decide.words import called, failure_message, left_early
 from .state import Cause, Process, State
 
 _PEER_GONE = re.compile(

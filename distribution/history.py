@@ -8,7 +8,7 @@ from typing import Any
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import ProcessStatus, RunError, RunRecord
 
-from .decide import called, how_it_ended
+from .decide.words import called, how_it_ended
 from .plan import Plan
 from .state import NodeState, Phase, Process, State
 

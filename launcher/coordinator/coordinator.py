@@ -1,4 +1,4 @@
-"""The coordinator's loop: events in, `decide`, actions out. Policy is in `distribution/decide.py`."""
+"""The coordinator's loop: events in, `decide`, actions out. Policy is in `distribution/decide/`."""
 
 from __future__ import annotations
 

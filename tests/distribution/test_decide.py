@@ -21,7 +21,9 @@ from regiment.distribution.actions import (
     StartProcesses,
     StopNode,
 )
-from regiment.distribution.decide import SETTLE, STOP_MARGIN, decide
+from regiment.distribution.decide import decide
+from regiment.distribution.decide.ends import SETTLE
+from regiment.distribution.decide.stopping import STOP_MARGIN
 from regiment.distribution.events import (
     Event,
     LauncherExited,

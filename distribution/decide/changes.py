@@ -1,0 +1,32 @@
+"""The small changes that decisions are made of, and what they are made after looking at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from regiment.jobs.record import ProcessStatus
+
+from ..actions import Action
+from ..state import NodeState, Process, State
+
+Decision = tuple[State, tuple[Action, ...]]
+
+
+def any_running(state: State) -> bool:
+    """Say whether a process of the run runs."""
+    return any(process.status is ProcessStatus.RUNNING for process in state.processes)
+
+
+def alive(state: State, before: NodeState) -> tuple[int, ...]:
+    """Give the nodes that have not come as far as `before` and are not lost."""
+    return tuple(i for i, node in enumerate(state.nodes) if node < before)
+
+
+def with_node(state: State, index: int, node: NodeState) -> State:
+    """Give the state with one node's state changed."""
+    return replace(state, nodes=(*state.nodes[:index], node, *state.nodes[index + 1 :]))
+
+
+def with_process(state: State, rank: int, process: Process) -> State:
+    """Give the state with one process changed."""
+    return replace(state, processes=(*state.processes[:rank], process, *state.processes[rank + 1 :]))

@@ -1,0 +1,76 @@
+"""The way down: the processes are ended, then outputs brought in, then agents released, node by node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..actions import Action, CollectNode, EndRun, FenceNode, ReleaseNode, StopNode
+from ..events import NodeCollected, NodeStopped
+from ..state import NodeState, Phase, State
+from .changes import Decision, alive, any_running, with_node
+
+STOP_MARGIN = 10.0
+"""Seconds after the grace in which a node has to prove its processes dead before it counts as lost."""
+RELEASE_LIMIT = 15.0
+"""Seconds an agent may take to go after it was released."""
+
+
+def stop(state: State, now: float, grace: float | None = None) -> Decision:
+    """End all processes everywhere."""
+    grace = 0.0 if state.forced else min(state.policy.grace, grace if grace is not None else state.policy.grace)
+    aborted = [i for i, node in enumerate(state.nodes) if node is NodeState.STARTING]
+    state = replace(state, phase=Phase.STOPPING, kill_at=now + grace, patience_until=now + grace + STOP_MARGIN)
+    for node in aborted:
+        state = with_node(state, node, NodeState.LOST)
+    actions: tuple[Action, ...] = tuple(FenceNode(node) for node in aborted)
+    actions += tuple(StopNode(node, grace) for node in alive(state, NodeState.STOPPED))
+    state, more = settle(state, now)
+    return state, actions + more
+
+
+def settle(state: State, now: float) -> Decision:
+    """Move to the next phase if every node that still lives has done its part of this one."""
+    if state.phase is Phase.STOPPING and not alive(state, NodeState.STOPPED):
+        return _collect(state, now)
+    if state.phase is Phase.COLLECTING and not alive(state, NodeState.COLLECTED):
+        return release(state, now)
+    if state.phase is Phase.RELEASING and not alive(state, NodeState.GONE):
+        return replace(state, phase=Phase.ENDED, patience_until=None), (EndRun(),)
+    return state, ()
+
+
+def _collect(state: State, now: float) -> Decision:
+    nodes = alive(state, NodeState.COLLECTED)
+    state = replace(state, phase=Phase.COLLECTING, kill_at=None, patience_until=None)
+    if state.forced or not nodes:
+        return release(state, now)
+    return state, tuple(CollectNode(node) for node in nodes)
+
+
+def release(state: State, now: float) -> Decision:
+    """Let the agents go."""
+    nodes = alive(state, NodeState.GONE)
+    state = replace(state, phase=Phase.RELEASING, patience_until=now + RELEASE_LIMIT)
+    state, more = settle(state, now)
+    return state, tuple(ReleaseNode(node) for node in nodes) + more
+
+
+def complete(state: State, now: float) -> Decision:
+    """Go on to the outputs; what the run does not wait for, and never ends by itself, is stopped before."""
+    state = replace(state, cause=None, settled_at=None)
+    is_more_there = any_running(state) or any(process.is_joining for process in state.processes)
+    return stop(state, now) if is_more_there else _collect(state, now)
+
+
+def node_stopped(state: State, event: NodeStopped, now: float) -> Decision:
+    """Take down that nothing of the run is alive on a node."""
+    if state.nodes[event.node] >= NodeState.STOPPED or state.phase is not Phase.STOPPING:
+        return state, ()
+    return settle(with_node(state, event.node, NodeState.STOPPED), now)
+
+
+def node_collected(state: State, event: NodeCollected, now: float) -> Decision:
+    """Take down that what the job wrote on a node is there."""
+    if state.nodes[event.node] >= NodeState.COLLECTED or state.phase is not Phase.COLLECTING:
+        return state, ()
+    return settle(with_node(state, event.node, NodeState.COLLECTED), now)

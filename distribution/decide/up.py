@@ -1,0 +1,76 @@
+"""The way up: agents come, nodes are prepared, processes start."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from regiment.jobs.record import ProcessStatus
+
+from ..actions import LaunchNode, PrepareNode, StartNodeProcesses, StartProcesses
+from ..events import NodePrepared, NodeUp, ProcessStarted, RejoinRequested
+from ..state import NodeState, Phase, Process, State
+from .changes import Decision, with_node, with_process
+
+
+def node_up(state: State, event: NodeUp, now: float) -> Decision:
+    """Go on once all nodes are there; one that joins late is prepared alone."""
+    if state.nodes[event.node] is not NodeState.STARTING:
+        return state, ()
+    state = with_node(state, event.node, NodeState.UP)
+    if state.phase is Phase.RUNNING:
+        return state, (PrepareNode(event.node),)
+    return move_up(state)
+
+
+def node_prepared(state: State, event: NodePrepared, now: float) -> Decision:
+    """Start the processes once all nodes are ready; those of one that joins late alone."""
+    if state.nodes[event.node] is not NodeState.UP:
+        return state, ()
+    if state.phase is Phase.RUNNING:
+        return with_node(state, event.node, NodeState.PREPARED), (StartNodeProcesses(event.node),)
+    if state.phase is not Phase.PREPARING:
+        return state, ()
+    return move_up(with_node(state, event.node, NodeState.PREPARED))
+
+
+def move_up(state: State) -> Decision:
+    """Move on if all nodes (of an elastic run: all that were not lost) have come as far as this phase wants them."""
+    present = [i for i, node in enumerate(state.nodes) if node is not NodeState.LOST]
+    if state.phase is Phase.STARTING and all(state.nodes[i] is NodeState.UP for i in present):
+        state = replace(state, phase=Phase.PREPARING, patience_until=None)
+        return state, tuple(PrepareNode(i) for i in present)
+    if state.phase is Phase.PREPARING and all(state.nodes[i] is NodeState.PREPARED for i in present):
+        return replace(state, phase=Phase.RUNNING), (StartProcesses(),)
+    return state, ()
+
+
+def rejoin_requested(state: State, event: RejoinRequested, now: float) -> Decision:
+    """Bring lost nodes back; a run that needs all its nodes has ended when one is lost."""
+    if state.policy.min_nodes is None or state.phase is not Phase.RUNNING:
+        return state, ()
+    lost = [i for i, node in enumerate(state.nodes) if node is NodeState.LOST]
+    for node in lost:
+        state = with_node(state, node, NodeState.STARTING)
+    fresh = tuple(Process(p.node, is_joining=True) if p.node in lost else p for p in state.processes)
+    return replace(state, processes=fresh), tuple(LaunchNode(node) for node in lost)
+
+
+def process_started(state: State, event: ProcessStarted, now: float) -> Decision:
+    """Take down that a process runs, for the first time or because its launcher has restarted it."""
+    process = state.processes[event.rank]
+    may_start = process.status is ProcessStatus.NOT_STARTED or (
+        process.status.has_ended and state.policy.launcher_restarts > 0 and state.phase is Phase.RUNNING
+    )
+    if not may_start:
+        return state, ()
+    fresh = Process(
+        process.node,
+        ProcessStatus.RUNNING,
+        event.pid,
+        given_rank=event.given_rank,
+        started_at=now,
+        ends_run=process.ends_run,
+    )
+    # torchrun's own restart: what failed in its last round is no longer what decides.
+    cause = None if process.status.has_ended else state.cause
+    return replace(with_process(state, event.rank, fresh), cause=cause), ()

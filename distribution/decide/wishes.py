@@ -1,0 +1,70 @@
+"""What somebody asks for, and what time alone brings about: limits and the end of patience."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..actions import Action, StopNode
+from ..events import NodeLost, StopRequested, TimePassed
+from ..state import BEFORE_END, NodeState, Phase, State
+from .changes import Decision, alive
+from .nodes import node_lost
+from .stopping import STOP_MARGIN, release, stop
+
+
+def stop_requested(state: State, event: StopRequested, now: float) -> Decision:
+    """End the run as its user wants; a second wish with force kills at once."""
+    if event.force and not state.forced:
+        state = replace(state, forced=True)
+        if state.phase in (Phase.STOPPING, Phase.COLLECTING):
+            return _hurry(state, event, now)
+    if state.phase is Phase.STOPPING and event.grace is not None:
+        return _shorten(state, event.grace, now)
+    if state.phase not in BEFORE_END:
+        return state, ()
+    if state.cause is None:
+        state = replace(state, canceled=event.reason)
+    return stop(state, now, event.grace)
+
+
+def _shorten(state: State, grace: float, now: float) -> Decision:
+    """Give processes that are being stopped less time than they had."""
+    if state.kill_at is None or state.kill_at <= now + grace:
+        return state, ()
+    state = replace(state, kill_at=now + grace, patience_until=now + grace + STOP_MARGIN)
+    return state, tuple(StopNode(node, grace) for node in alive(state, NodeState.STOPPED))
+
+
+def _hurry(state: State, event: StopRequested, now: float) -> Decision:
+    if state.phase is Phase.COLLECTING:
+        if state.cause is None and state.canceled is None:
+            state = replace(state, canceled=f"{event.reason} while outputs were being collected")
+        return release(state, now)
+    state = replace(state, kill_at=now, patience_until=now + STOP_MARGIN)
+    return state, tuple(StopNode(node, 0.0) for node in alive(state, NodeState.STOPPED))
+
+
+def time_passed(state: State, event: TimePassed, now: float) -> Decision:
+    """Do what is due by now."""
+    limit = state.policy.time_limit
+    if limit is not None and state.phase in BEFORE_END and now >= state.started_at + limit:
+        return stop_requested(state, StopRequested(f"time limit of {limit:g} s reached"), now)
+    if state.settled_at is not None and state.phase is Phase.RUNNING and now >= state.settled_at:
+        return stop(state, now)
+    if state.patience_until is None or now < state.patience_until:
+        return state, ()
+    reason, wanted = _WAITED_FOR[state.phase]
+    state = replace(state, patience_until=None)
+    actions: tuple[Action, ...] = ()
+    for node in alive(state, wanted):
+        state, more = node_lost(state, NodeLost(node, reason), now)
+        actions += more
+    return state, actions
+
+
+_WAITED_FOR = {
+    Phase.STARTING: ("did not come up in time", NodeState.UP),
+    Phase.STOPPING: ("could not prove its processes dead in time", NodeState.STOPPED),
+    Phase.RELEASING: ("did not end in time", NodeState.GONE),
+}
+"""For each phase with a time limit of its own: what is said of nodes that miss it, and the state they missed."""
