@@ -285,12 +285,7 @@ class Coordinator:
                 )
 
     def _tidy(self) -> None:
-        for entry in os.scandir(self._sockets):
-            if entry.is_dir(follow_symlinks=False):
-                scratch.remove(entry.path)  # A launcher's, on a node whose keeper is lost too.
-            else:
-                os.unlink(entry.path)
-        os.rmdir(self._sockets)
+        scratch.remove_sockets(self._sockets)
         scratch.remove_shared_memory(self._sockets)
         brought = [self._folder.brought(node.node.node_id) for node in self._plan.nodes[1:]]
         for folder in (*brought, *(path.parent for path in brought[:1]), self._folder.requests):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 
 def shared_memory(socket: str) -> str:
@@ -17,6 +18,16 @@ def remove_shared_memory(sockets: str) -> None:
     for name in os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else ():
         if name.startswith(beginning):
             remove(f"/dev/shm/{name}")
+
+
+def remove_sockets(folder: str) -> None:
+    """Remove the folder of a run's sockets, with what the launchers of lost nodes have left in it."""
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            remove(entry.path)
+        else:
+            _try(os.unlink, entry.path)
+    _try(os.rmdir, folder)
 
 
 def remove(folder: str) -> None:
@@ -40,3 +51,10 @@ def remove_if_empty(folder: str) -> None:
         os.rmdir(os.path.dirname(folder))
     except OSError:
         pass  # Another run or node has something in it, or was faster.
+
+
+def _try(remove_one: Callable[[str], None], path: str) -> None:
+    try:
+        remove_one(path)
+    except OSError:
+        pass  # A keeper that takes away its own was faster; the verdict is out, and does not hang on this.

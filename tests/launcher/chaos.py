@@ -394,5 +394,7 @@ def _faults_of(case: Case, record: RunRecord, returncode: int, said: str) -> Ite
     yield from (f"{what}: {is_!r} and not {should!r}" for what, (is_, should) in found.items() if is_ != should)
     if not re.search(expected.message, message):
         yield f"cause: {message!r} and not {expected.message!r}"
-    if returncode >= 0 and message and message not in said:
+    # Who interrupts before the watching has begun is told nothing.
+    is_watched = returncode >= 0 and not (case.at_start and expected.exit_status > 128)
+    if is_watched and message and message not in said:
         yield f"the person was told {said!r}"
