@@ -120,6 +120,16 @@ class RunFolder:
         return self.root / "events.jsonl"
 
     @property
+    def report(self) -> Path:
+        """Why the run did not complete, for people."""
+        return self.root / "report.md"
+
+    @property
+    def report_data(self) -> Path:
+        """The same for programs."""
+        return self.root / "report.json"
+
+    @property
     def code(self) -> Path:
         """The snapshot."""
         return self.root / "code"

@@ -11,32 +11,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from regiment.distribution import actions, blame, events, history
+from regiment.distribution import actions, events, history
 from regiment.distribution.decide import decide
 from regiment.distribution.plan import LauncherKind, NodePlan, Plan
 from regiment.distribution.planner import make_plan
-from regiment.distribution.state import Phase, Policy, State, first_state
+from regiment.distribution.report import run_error
+from regiment.distribution.state import Phase, Policy, first_state
 from regiment.jobs.record import CoordinatorRecord, NodeRecord, read_record
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
 from ..node import messages, processes, scratch
 from ..node.loop import Loop
 from .collected import merge, remove_inputs
+from .investigation import investigate
 from .nodes import Nodes
 from .order import Order
 from .recorder import Recorder
 from .session import Session
-from .verdict import last_lines, shell_exit_code
+from .verdict import shell_exit_code
 from .watchers import Watchers, Wish
 
 _OWNER_GONE_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for a run whose terminal is gone, or whose coordinator is told to end."""
-
-
-_MOST_SUSPECTS = 1000
-"""Processes whose last lines are read for the verdict."""
-_MOST_LINES = 500
-"""Lines of mpirun's log in which errors of ranks are looked for."""
 
 
 class Coordinator:
@@ -215,12 +211,13 @@ class Coordinator:
     def _end(self) -> None:
         self._merge_what_nodes_wrote()
         self._note_what_lost_nodes_left()
-        self._state = state = blame.reconsidered(self._state, self._last_words())
-        recorder = self._recorder
+        self._state, report = investigate(self._folder, self._plan, self._state, self._nodes.circumstances)
+        recorder, state = self._recorder, self._state
         recorder.decided(state)
+        error = run_error(report)
+        if report is not None:
+            recorder.report(report)
         now = time.monotonic()
-        log = self._log_of_cause()
-        error = history.run_error(state, log, last_lines(self._folder.root / log) if log and _tells_more(state) else ())
         elapsed = round(now - recorder.started_at, 3)
         recorder.record = replace(
             recorder.record,
@@ -235,28 +232,6 @@ class Coordinator:
         self._watchers.flush()
         self._tidy()
         self.loop.stop()
-
-    def _last_words(self) -> dict[int, tuple[str, ...]]:
-        ranks = blame.suspects(self._state)[:_MOST_SUSPECTS]
-        launcher = self._plan.nodes[0].launcher
-        log = f"azureml-logs/{launcher.log}" if launcher is not None and launcher.log else None
-        through = blame.said_through_mpirun(last_lines(self._folder.root / log, _MOST_LINES) if log else ())
-        return {rank: last_lines(self._folder.root / self._log_of(rank)) + through.get(rank, ()) for rank in ranks}
-
-    def _log_of(self, rank: int) -> str:
-        return f"azureml-logs/{self._plan.processes[rank].log}"
-
-    def _log_of_cause(self) -> str | None:
-        cause = self._state.cause
-        if cause is None or cause.node is None:
-            return None
-        if cause.rank is not None:
-            return self._log_of(cause.rank)
-        launcher = self._plan.nodes[cause.node].launcher
-        if launcher is not None and launcher.log is not None:
-            return f"azureml-logs/{launcher.log}"
-        node_id = f"node-{cause.node}"
-        return f"azureml-logs/{node_log_prefix(node_id, self._spec.instance_count)}55_azureml-execution-{node_id}.txt"
 
     def _merge_what_nodes_wrote(self) -> None:
         for node in self._plan.nodes[1:]:
@@ -335,12 +310,6 @@ class Coordinator:
     def _told_to_end(self, number: signal.Signals) -> Callable[[], None]:
         reason = f"its coordinator got {number.name}"
         return lambda: self._happened(events.StopRequested(reason, grace=_OWNER_GONE_GRACE))
-
-
-def _tells_more(state: State) -> bool:
-    """Say whether the log of what failed has words about it; of what was killed or lost it has only earlier ones."""
-    cause = state.cause
-    return cause is not None and (cause.rank is not None or cause.is_report)
 
 
 def _policy(order: Order, plan: Plan) -> Policy:

@@ -10,8 +10,9 @@ from typing import Any
 from regiment.distribution import history
 from regiment.distribution.plan import Plan
 from regiment.distribution.planner import masked_plan
+from regiment.distribution.report import Report, markdown
 from regiment.distribution.state import State
-from regiment.jobs.files import append_text, replace_json
+from regiment.jobs.files import append_text, replace_file, replace_json
 from regiment.jobs.journal import Journal
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import RunRecord, utc_text, write_record
@@ -131,6 +132,11 @@ class Recorder:
     def decided(self, state: State) -> None:
         """Take the verdict's state, in which the blame may have moved."""
         self._state = state
+
+    def report(self, report: Report) -> None:
+        """Write why the run did not complete, for programs and for people."""
+        self._attempt(lambda: replace_json(self._folder.report_data, to_plain(report)))
+        self._attempt(lambda: replace_file(self._folder.report, markdown(report)))
 
     def write_now(self) -> None:
         """Bring `run.json` and the status files up to date."""
