@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 
 
@@ -28,6 +29,18 @@ def remove_sockets(folder: str) -> None:
         else:
             _try(os.unlink, entry.path)
     _try(os.rmdir, folder)
+
+
+def remove_socket_of_dead(path: str) -> None:
+    """Remove the socket of a coordinator that was killed, and its folder if no node has a socket there any more."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            _try(os.unlink, path)
+        except OSError:
+            pass  # It is gone, or its queue is full: then somebody listens.
+    _try(os.rmdir, os.path.dirname(path))
 
 
 def remove(folder: str) -> None:
@@ -57,4 +70,4 @@ def _try(remove_one: Callable[[str], None], path: str) -> None:
     try:
         remove_one(path)
     except OSError:
-        pass  # A keeper that takes away its own was faster; the verdict is out, and does not hang on this.
+        pass  # Others were faster, or still use it; no verdict hangs on this.

@@ -39,6 +39,7 @@ fi
 while [ ! -e "$CAME/end" ]; do sleep {pause}; done
 """
 """A rank: says its pid, has its fault if it is the victim, and waits for the end; most runs have none."""
+UNTIL_ALL_CAME = 'until [ "$(ls "$CAME" | wc -l)" -ge {} ]; do sleep 0.02; done;'
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Trial:
             victim=case.victim,
             stubborn="trap '' TERM" if case.stubborn else "",
             grandchild=f"env -i setsid -f sleep {seconds}" if case.hides else "",
-            wait="" if case.at_start else f'until [ "$(ls "$CAME" | wc -l)" -ge {case.world_size} ]; do sleep 0.02; done;',
+            wait="" if case.at_start else UNTIL_ALL_CAME.format(case.world_size),
             fault=case.kind.program(case),
             pause="0.05" if case.kind.ends else SLEEP,
         )
@@ -222,7 +223,7 @@ class Kind:
     ends: bool = False
     """Whether the ranks end by themselves."""
     lingers: bool = False
-    """Whether whoever could wait for the end of all processes is killed, so that they may outlive the viewer a moment."""
+    """Whether whoever would wait for the end of all processes is killed: they may outlive the viewer a moment."""
 
 
 def _failed(case: Case, how: str, code: int) -> Verdict:
