@@ -14,7 +14,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import regiment
-from regiment.jobs.files import private_folder
+from regiment.jobs.files import private_folder, replace_bytes
 
 _PARTS = (
     "jobs/__init__.py",
@@ -88,10 +88,7 @@ def _write(path: Path, sources: dict[str, bytes]) -> None:
             # Compiled for this Python; another version finds its own magic number missing and reads the source.
             archive.writestr(zipfile.ZipInfo(f"{name}c", _EPOCH), _compiled(name, sources[name]))
     private_folder(path.parent)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
-        file.write(buffer.getvalue())
-    os.replace(temporary, path)
+    replace_bytes(path, buffer.getvalue())
 
 
 def _compiled(name: str, source: bytes) -> bytes:

@@ -12,7 +12,7 @@ from regiment.distribution.plan import Plan
 from regiment.distribution.planner import masked_plan
 from regiment.distribution.report import Report, markdown
 from regiment.distribution.state import State
-from regiment.jobs.files import append_text, replace_file, replace_json
+from regiment.jobs.files import append_text, private_folder, replace_file, replace_json
 from regiment.jobs.journal import Journal
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import RunRecord, utc_text, write_record
@@ -104,7 +104,7 @@ class Recorder:
             prefix = node_log_prefix(node.node.node_id, len(plan.nodes))
             if prefix:
                 folder = logs / prefix
-                folder.mkdir(exist_ok=True)
+                private_folder(folder)
                 replace_json(folder / "process_info.json", history.process_info(plan, (node.node.index,)))
 
     def follow(self, old: State, new: State) -> None:
