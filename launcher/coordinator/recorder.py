@@ -14,7 +14,7 @@ from regiment.distribution.state import State
 from regiment.jobs.files import append_text, replace_json
 from regiment.jobs.journal import Journal
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import RunRecord, utc_text, write_record
+from regiment.jobs.record import RunRecord, RunStatus, utc_text, write_record
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
 from ..node.loop import Loop
@@ -128,6 +128,10 @@ class Recorder:
             line = f"{self.utc(time.monotonic())} {node_id} {state}\n"
             self._attempt(lambda: append_text(self._folder.own_logs / name, line))
 
+    def attempt_ended(self) -> None:
+        """Write down an attempt's last state where it stays, beside its logs."""
+        self._attempt(lambda: self._write_process_status(RunStatus.FAILED))
+
     def decided(self, state: State) -> None:
         """Take the verdict's state, in which the blame may have moved."""
         self._state = state
@@ -142,14 +146,14 @@ class Recorder:
         state = self._state
         if state is not None:
             nodes = tuple(replace(node, state=history.node_word(state, node.index)) for node in self.record.nodes)
-            self.record = replace(self.record, status=state.status, nodes=nodes)
+            self.record = replace(self.record, status=state.status, nodes=nodes, preempting=state.preempting)
         write_record(self._folder.record, self.record)
 
     def _rewrite(self) -> None:
         self._due = False
         self.write_now()
 
-    def _write_process_status(self) -> None:
+    def _write_process_status(self, status: RunStatus | None = None) -> None:
         plan, state = self._plan, self._state
         if plan is None or state is None:
             return
@@ -159,7 +163,7 @@ class Recorder:
             "schema": 1,
             "runId": plan.run_id,
             "attempt": plan.attempt,
-            "status": state.status.value,
+            "status": (status or state.status).value,
             "updatedUtc": self.utc(time.monotonic()),
         }
         replace_json(logs / "process_status.json", {**head, "processes": rows})
