@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import ProcessStatus, RunError, RunRecord
+from regiment.jobs.record import RunError, RunRecord
 
-from .decide.words import called, how_it_ended
 from .plan import Plan
 from .state import NodeState, Phase, Process, State
 
@@ -110,45 +109,6 @@ def _process_events(rank: int, before: Process, after: Process, state: State) ->
 def is_first_failure(state: State, rank: int) -> bool:
     """Say whether this process is the one to blame."""
     return state.cause is not None and state.cause.rank == rank
-
-
-def run_error(state: State, log: str | None, tail: tuple[str, ...]) -> RunError | None:
-    """Say why a run did not complete, and what became of the processes that are not to blame."""
-    if state.canceled is not None:
-        return RunError(message=state.canceled, followed=tuple(_followed(state)))
-    if state.cause is None:
-        return None
-    cause = state.cause
-    process = state.processes[cause.rank] if cause.rank is not None else None
-    return RunError(
-        message=cause.message,
-        rank=cause.rank,
-        node_id=None if cause.node is None else f"node-{cause.node}",
-        exit_code=process.exit_code if process else None,
-        signal=process.signal if process else None,
-        log=log,
-        tail=tail,
-        followed=tuple(_followed(state)),
-    )
-
-
-_FOLLOWED_WORDS = {
-    ProcessStatus.STOPPED: "stopped by Regiment after that",
-    ProcessStatus.CANCELED: "stopped by Regiment on request",
-    ProcessStatus.LOST: "lost with its node",
-    ProcessStatus.NOT_STARTED: "never started",
-    ProcessStatus.COMPLETED: "had completed",
-}
-
-
-def _followed(state: State) -> Iterator[str]:
-    for rank, process in enumerate(state.processes):
-        if is_first_failure(state, rank):
-            continue
-        words = _FOLLOWED_WORDS.get(process.status)
-        if process.status is ProcessStatus.FAILED:
-            words = f"failed after that: {how_it_ended(process.exit_code, process.signal)}"
-        yield f"{called(rank, process)}: {words or process.status.value}"
 
 
 def process_info(plan: Plan, nodes: tuple[int, ...]) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def _ran(state: State) -> float:
 
 
 def _is_infrastructure(state: State) -> bool:
-    return state.cause is not None and state.cause.kind in _OF_INFRASTRUCTURE
+    # A launcher that ends with an exit code, and no process to blame, was most likely called wrongly.
+    return state.cause is not None and state.cause.kind in _OF_INFRASTRUCTURE and not state.cause.is_report
 
 
 def _budget(state: State) -> int:

@@ -11,35 +11,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from regiment.distribution import actions, blame, events, history
-from regiment.distribution.causes import Evidence, classify
+from regiment.distribution import actions, events, history
 from regiment.distribution.decide import decide
-from regiment.distribution.lastwords import last_exception
 from regiment.distribution.plan import LauncherKind, NodePlan, Plan
 from regiment.distribution.planner import make_plan
-from regiment.distribution.state import Cause, Phase, Policy, State, first_state
-from regiment.jobs.errors import ExitStatus
+from regiment.distribution.report import Report, run_error
+from regiment.distribution.state import Phase, Policy, State, first_state
 from regiment.jobs.record import CoordinatorRecord, NodeRecord, read_record
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
 from ..node import messages, processes, scratch
 from ..node.loop import Loop
 from .collected import merge, remove_inputs
+from .investigation import investigate
 from .nodes import Nodes
 from .order import Order
 from .recorder import Recorder
 from .session import Session
-from .verdict import last_lines, shell_exit_code
+from .verdict import shell_exit_code
 from .watchers import Watchers, Wish
 
 _OWNER_GONE_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for a run whose terminal is gone, or whose coordinator is told to end."""
-
-
-_MOST_SUSPECTS = 1000
-"""Processes whose last lines are read for the verdict."""
-_MOST_LINES = 500
-"""Lines of mpirun's log in which errors of ranks are looked for."""
 
 
 class Coordinator:
@@ -70,6 +63,7 @@ class Coordinator:
         self._state = first_state(_policy(order, self._plan), slots, time.monotonic(), helpers)
         self._session = Session(self.loop, order.terminal)
         self._wake_timer: int | None = None
+        self._report: Report | None = None
 
     def run(self) -> None:
         """See the run through."""
@@ -226,28 +220,21 @@ class Coordinator:
     # --- attempts -----------------------------------------------------------------------------------
 
     def judge_attempt(self, action: actions.JudgeAttempt) -> None:
-        """Find out what kind of cause an attempt failed of."""
-        self._state = state = blame.reconsidered(self._state, self._last_words())
-        self._recorder.decided(state)
-        assert state.cause is not None
-        kind = state.cause.kind or classify(self._evidence(state, state.cause))
-        self._happened(events.AttemptJudged(replace(state.cause, kind=kind)))
+        """Find out what an attempt failed of, and of what kind that is."""
+        self._state, self._report = self._investigate()
+        self._recorder.decided(self._state)
+        cause, report = self._state.cause, self._report
+        assert cause is not None and report is not None and report.cause is not None
+        self._happened(events.AttemptJudged(replace(cause, kind=report.cause.kind)))
 
-    def _evidence(self, state: State, cause: Cause) -> Evidence:
-        if cause.rank is None:
-            failed_itself = cause.exit_status is ExitStatus.JOB_FAILED
-            return Evidence(is_process=cause.is_report, is_launchers=failed_itself and not cause.is_report)
-        process = state.processes[cause.rank]
-        words = last_lines(self._folder.root / self._log_of(cause.rank), _MOST_LINES)
-        return Evidence(process.exit_code, process.signal, last_exception(words))
+    def _investigate(self) -> tuple[State, Report | None]:
+        return investigate(self._folder, self._plan, self._state, self._nodes.circumstances)
 
     def end_attempt(self, action: actions.EndAttempt) -> None:
         """Tell that an attempt has failed, and that another one follows."""
-        state, recorder = self._state, self._recorder
-        log = self._log_of_cause()
-        error = history.run_error(state, log, last_lines(self._folder.root / log) if log and _tells_more(state) else ())
-        recorder.attempt_ended()
-        recorder.event(history.attempt_ended(state, error, action.pause))
+        recorder, state = self._recorder, self._state
+        recorder.attempt_ended(self._report)
+        recorder.event(history.attempt_ended(state, run_error(self._report), action.pause))
         recorder.note("warning", history.restart_note(state, action.pause, action.left))
 
     def begin_attempt(self, action: actions.BeginAttempt) -> None:
@@ -255,7 +242,7 @@ class Coordinator:
         recorder = self._recorder
         recorder.record = replace(recorder.record, attempt=self._state.attempt)
         self._make_folders()
-        self._nodes.forget_ports()
+        self._nodes.forget_attempt()
         self._watchers.forget_logs()
         self._plan = self._make_plan()
         recorder.planned(self._plan, self._state)
@@ -276,12 +263,13 @@ class Coordinator:
     def _end(self) -> None:
         self._merge_what_nodes_wrote()
         self._note_what_lost_nodes_left()
-        self._state = state = blame.reconsidered(self._state, self._last_words())
-        recorder = self._recorder
+        self._state, report = self._investigate()
+        recorder, state = self._recorder, self._state
         recorder.decided(state)
+        error = run_error(report)
+        if report is not None:
+            recorder.report(report)
         now = time.monotonic()
-        log = self._log_of_cause()
-        error = history.run_error(state, log, last_lines(self._folder.root / log) if log and _tells_more(state) else ())
         elapsed = round(now - recorder.started_at, 3)
         recorder.record = replace(
             recorder.record,
@@ -296,28 +284,6 @@ class Coordinator:
         self._watchers.flush()
         self._tidy()
         self.loop.stop()
-
-    def _last_words(self) -> dict[int, tuple[str, ...]]:
-        ranks = blame.suspects(self._state)[:_MOST_SUSPECTS]
-        launcher = self._plan.nodes[0].launcher
-        log = f"azureml-logs/{launcher.log}" if launcher is not None and launcher.log else None
-        through = blame.said_through_mpirun(last_lines(self._folder.root / log, _MOST_LINES) if log else ())
-        return {rank: last_lines(self._folder.root / self._log_of(rank)) + through.get(rank, ()) for rank in ranks}
-
-    def _log_of(self, rank: int) -> str:
-        return f"azureml-logs/{self._plan.processes[rank].log}"
-
-    def _log_of_cause(self) -> str | None:
-        cause = self._state.cause
-        if cause is None or cause.node is None:
-            return None
-        if cause.rank is not None:
-            return self._log_of(cause.rank)
-        launcher = self._plan.nodes[cause.node].launcher
-        if launcher is not None and launcher.log is not None:
-            return f"azureml-logs/{launcher.log}"
-        node_id = f"node-{cause.node}"
-        return f"azureml-logs/{node_log_prefix(node_id, self._spec.instance_count)}55_azureml-execution-{node_id}.txt"
 
     def _merge_what_nodes_wrote(self) -> None:
         for node in self._plan.nodes[1:]:
@@ -408,12 +374,6 @@ class Coordinator:
     def _told_of_preemption(self, number: signal.Signals) -> Callable[[], None]:
         source = f"its coordinator got {number.name}"
         return lambda: self._happened(events.PreemptionNoticed(source, number.name))
-
-
-def _tells_more(state: State) -> bool:
-    """Say whether the log of what failed has words about it; of what was killed or lost it has only earlier ones."""
-    cause = state.cause
-    return cause is not None and (cause.rank is not None or cause.is_report)
 
 
 def _policy(order: Order, plan: Plan) -> Policy:

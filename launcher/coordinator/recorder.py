@@ -10,8 +10,9 @@ from typing import Any
 from regiment.distribution import history
 from regiment.distribution.plan import Plan
 from regiment.distribution.planner import masked_plan
+from regiment.distribution.report import Report, markdown
 from regiment.distribution.state import State
-from regiment.jobs.files import append_text, replace_json
+from regiment.jobs.files import append_text, replace_file, replace_json
 from regiment.jobs.journal import Journal
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import RunRecord, RunStatus, utc_text, write_record
@@ -128,13 +129,22 @@ class Recorder:
             line = f"{self.utc(time.monotonic())} {node_id} {state}\n"
             self._attempt(lambda: append_text(self._folder.own_logs / name, line))
 
-    def attempt_ended(self) -> None:
-        """Write down an attempt's last state where it stays, beside its logs."""
+    def attempt_ended(self, report: Report | None) -> None:
+        """Write down an attempt's last state and why it failed where that stays, with its logs."""
         self._attempt(lambda: self._write_process_status(RunStatus.FAILED))
+        if report is not None:
+            folder = self._folder.attempt(report.attempt)
+            self._attempt(lambda: replace_json(folder / self._folder.report_data.name, to_plain(report)))
+            self._attempt(lambda: replace_file(folder / self._folder.report.name, markdown(report)))
 
     def decided(self, state: State) -> None:
         """Take the verdict's state, in which the blame may have moved."""
         self._state = state
+
+    def report(self, report: Report) -> None:
+        """Write why the run did not complete, for programs and for people."""
+        self._attempt(lambda: replace_json(self._folder.report_data, to_plain(report)))
+        self._attempt(lambda: replace_file(self._folder.report, markdown(report)))
 
     def write_now(self) -> None:
         """Bring `run.json` and the status files up to date."""

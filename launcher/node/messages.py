@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from regiment.distribution.causes import Circumstances
 from regiment.distribution.plan import NodePlan
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.plain import PlainError, from_plain, to_plain
@@ -209,6 +210,8 @@ class Exited:
     """Whether we or its launcher had sent it a signal before."""
     at: float
     """The node's monotonic clock, in seconds."""
+    circumstances: Circumstances | None = None
+    """What the node saw besides, where the process ended otherwise than well and than it was asked to."""
     type: Literal["exited"] = "exited"
 
 

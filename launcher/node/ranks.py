@@ -24,6 +24,7 @@ from .programs import Programs
 from .pump import LogPump
 from .spawn import CannotStart, spawn
 from .stopped import StoppedRanks
+from .witness import Witness
 from .wrapped import launched_rank, launched_variables, number
 
 _SWEEP_INTERVAL = 0.005
@@ -83,6 +84,7 @@ class Ranks:
         self._shared_memory: set[str] = set()
         self._stopping = False
         self._terminated = False
+        self._witness: Witness | None = None
         self._on_clean: list[Callable[[], None]] = []
         self._notices = Notices(loop, self._pids, self._warn)
         self._stopped_ranks = StoppedRanks(loop, self._pids, self._warn)
@@ -99,6 +101,7 @@ class Ranks:
         self._programs, self._terminal, self._logs = Programs(self._config, plan), order.terminal, logs
         self._ranks = {process.rank: Rank(process) for process in plan.processes}
         self._stopped_ranks.watch()
+        self._witness = Witness()
         if plan.launcher is None:
             for rank in self._ranks.values():
                 self._start_rank(self._programs, rank)
@@ -209,7 +212,7 @@ class Ranks:
                     rank.send(signal.Signals(number))
             case {"type": "ended", "status": int(status)}:
                 rank.asked = rank.asked or bool(data.get("asked"))
-                self._ended(rank, *processes.outcome(status))
+                self._ended(rank, *processes.outcome(status), dumped_core=os.WCOREDUMP(status))
 
     def wrapper_hung_up(self, channel: Channel) -> None:
         """End the process of a wrapper that went without a report; it is reaped as our orphan."""
@@ -254,14 +257,18 @@ class Ranks:
             self.launchers.reap(pid, status, late=self._any_running())
             for rank in self._ranks.values():
                 if rank.pid == pid:
-                    self._ended(rank, *processes.outcome(status))
+                    self._ended(rank, *processes.outcome(status), dumped_core=os.WCOREDUMP(status))
 
-    def _ended(self, rank: Rank, exit_code: int | None, signal_name: str | None) -> None:
+    def _ended(self, rank: Rank, exit_code: int | None, signal_name: str | None, *, dumped_core: bool = False) -> None:
         if rank.ended:
             return
+        at = time.monotonic()
         rank.ended = True
+        seen = None
+        if self._witness is not None and exit_code != 0 and not rank.asked:
+            seen = self._witness.circumstances(rank.pid, dumped_core=dumped_core)
+        self._tell(messages.Exited(rank.plan.rank, exit_code, signal_name, rank.asked, at, seen))
         self._log.write(Kind.EXECUTION, f"rank {rank.plan.rank} ended: {signal_name or f'exit code {exit_code}'}")
-        self._tell(messages.Exited(rank.plan.rank, exit_code, signal_name, rank.asked, time.monotonic()))
         if self._stopping and not self._any_running():
             self.end_launchers(self._tidy_limit)
 
