@@ -150,6 +150,16 @@ class RunFolder:
         return self.logs / "azureml"
 
     @property
+    def uploads(self) -> Path:
+        """What was uploaded under names that are neither below outputs/ nor logs/."""
+        return self.root / "artifacts"
+
+    @property
+    def metrics(self) -> Path:
+        """What the run's processes logged, one file a process."""
+        return self.root / "metrics"
+
+    @property
     def requests(self) -> Path:
         """What others (cancel, tag) ask of the coordinator, one file a request."""
         return self.root / "requests"

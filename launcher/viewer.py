@@ -15,7 +15,7 @@ from regiment.jobs.record import RunRecord, read_record
 from regiment.jobs.workspace import RunFolder
 
 from .liveness import as_it_is, is_dead, wait_for_death
-from .node import messages
+from .node import messages, scratch
 from .node.channel import Channel
 from .node.loop import Loop
 from .view import View
@@ -91,6 +91,9 @@ class Viewer:
         record = read_record(self._folder.record)
         if record.coordinator is not None:
             wait_for_death(record.coordinator.owner, _LAST_WORDS_LIMIT)
+            if record.coordinator.socket is not None and is_dead(record.coordinator.owner):
+                # Its nodes do that too, unless it was killed before it had any.
+                scratch.remove_socket_of_dead(record.coordinator.socket)
         record = as_it_is(read_record(self._folder.record))
         error = NodeError(_lost_message(record))
         error.exit_status = ExitStatus(record.exit_status or ExitStatus.NODE_ERROR)

@@ -17,6 +17,7 @@ from regiment.distribution.plan import LauncherKind, NodePlan, Plan
 from regiment.distribution.planner import make_plan
 from regiment.distribution.report import Report, run_error
 from regiment.distribution.state import Phase, Policy, State, first_state
+from regiment.jobs.files import private_folder
 from regiment.jobs.record import CoordinatorRecord, NodeRecord, read_record
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
@@ -108,12 +109,12 @@ class Coordinator:
 
     def _make_folders(self) -> None:
         attempt = self._recorder.record.attempt
-        self._folder.attempt_logs(attempt).mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder.attempt_logs(attempt))
         link = self._folder.attempt_logs_link
         link.unlink(missing_ok=True)
         link.symlink_to(self._folder.attempt_logs(attempt).relative_to(self._folder.root))
         for path in (self._folder.outputs, self._folder.own_logs, self._folder.requests):
-            path.mkdir(parents=True, exist_ok=True)
+            private_folder(path)
 
     def _make_plan(self) -> Plan:
         order = self._order
@@ -312,12 +313,7 @@ class Coordinator:
                 )
 
     def _tidy(self) -> None:
-        for entry in os.scandir(self._sockets):
-            if entry.is_dir(follow_symlinks=False):
-                scratch.remove(entry.path)  # A launcher's, on a node whose keeper is lost too.
-            else:
-                os.unlink(entry.path)
-        os.rmdir(self._sockets)
+        scratch.remove_sockets(self._sockets)
         scratch.remove_shared_memory(self._sockets)
         brought = [self._folder.brought(node.node.node_id) for node in self._plan.nodes[1:]]
         for folder in (*brought, *(path.parent for path in brought[:1]), self._folder.requests):

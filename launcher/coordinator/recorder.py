@@ -11,8 +11,8 @@ from regiment.distribution import history
 from regiment.distribution.plan import Plan
 from regiment.distribution.planner import masked_plan
 from regiment.distribution.report import Report, markdown
-from regiment.distribution.state import State
-from regiment.jobs.files import append_text, replace_file, replace_json
+from regiment.distribution.state import Phase, State
+from regiment.jobs.files import append_text, private_folder, replace_file, replace_json
 from regiment.jobs.journal import Journal
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import RunRecord, RunStatus, utc_text, write_record
@@ -104,7 +104,7 @@ class Recorder:
             prefix = node_log_prefix(node.node.node_id, len(plan.nodes))
             if prefix:
                 folder = logs / prefix
-                folder.mkdir(exist_ok=True)
+                private_folder(folder)
                 replace_json(folder / "process_info.json", history.process_info(plan, (node.node.index,)))
 
     def follow(self, old: State, new: State) -> None:
@@ -131,7 +131,7 @@ class Recorder:
 
     def attempt_ended(self, report: Report | None) -> None:
         """Write down an attempt's last state and why it failed where that stays, with its logs."""
-        self._attempt(lambda: self._write_process_status(RunStatus.FAILED))
+        self._attempt(self._write_process_status)
         if report is not None:
             folder = self._folder.attempt(report.attempt)
             self._attempt(lambda: replace_json(folder / self._folder.report_data.name, to_plain(report)))
@@ -163,7 +163,7 @@ class Recorder:
         self._due = False
         self.write_now()
 
-    def _write_process_status(self, status: RunStatus | None = None) -> None:
+    def _write_process_status(self) -> None:
         plan, state = self._plan, self._state
         if plan is None or state is None:
             return
@@ -173,7 +173,8 @@ class Recorder:
             "schema": 1,
             "runId": plan.run_id,
             "attempt": plan.attempt,
-            "status": (status or state.status).value,
+            # Between two attempts the file is the earlier one's, which has failed; the run goes on.
+            "status": (RunStatus.FAILED if state.phase is Phase.BETWEEN else state.status).value,
             "updatedUtc": self.utc(time.monotonic()),
         }
         replace_json(logs / "process_status.json", {**head, "processes": rows})

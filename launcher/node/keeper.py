@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -89,15 +88,7 @@ def _tidy(socket_path: str) -> None:
     _try(os.unlink, f"{socket_path}.preemption")
     scratch.remove(f"{socket_path}.tmp")
     scratch.remove(scratch.shared_memory(socket_path))
-    coordinators = f"{folder}/coordinator.sock"
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(coordinators)
-        except ConnectionRefusedError:
-            _try(os.unlink, coordinators)  # Its coordinator was killed and could not.
-        except OSError:
-            pass
-    _try(os.rmdir, folder)
+    scratch.remove_socket_of_dead(f"{folder}/coordinator.sock")
 
 
 def _try(remove: Callable[[str], None], path: str) -> None:

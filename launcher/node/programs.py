@@ -34,6 +34,7 @@ class Programs:
             processes.TAG: config.tag,
             "REGIMENT_SOCKET": config.socket,
             "REGIMENT_PREEMPTION_FILE": self.preemption_file,
+            "REGIMENT_METRICS": config.metrics,
         }
         """What every process of the run has, whoever starts it: how to find it, and how it finds us."""
         self.remote_shell = f"{config.socket}.rsh"
