@@ -150,6 +150,11 @@ class RunFolder:
         return self.logs / "azureml"
 
     @property
+    def uploads(self) -> Path:
+        """What was uploaded under names that are neither below outputs/ nor logs/."""
+        return self.root / "artifacts"
+
+    @property
     def metrics(self) -> Path:
         """What the run's processes logged, one file a process."""
         return self.root / "metrics"
@@ -164,9 +169,13 @@ class RunFolder:
         """The link to the newest attempt's logs."""
         return self.root / "azureml-logs"
 
+    def attempt(self, attempt: int) -> Path:
+        """Give one attempt's folder."""
+        return self.root / "attempts" / str(attempt)
+
     def attempt_logs(self, attempt: int) -> Path:
         """Give one attempt's logs."""
-        return self.root / "attempts" / str(attempt) / "azureml-logs"
+        return self.attempt(attempt) / "azureml-logs"
 
     def brought(self, node_id: str) -> Path:
         """Give where a node other than the first brings what it wrote, until that is merged."""

@@ -35,10 +35,12 @@ _PARTS = (
     "jobs/workspace.py",
     "distribution",
     "launcher/__init__.py",
+    "launcher/artifacts.py",
     "launcher/backends",
     "launcher/coordinator",
     "launcher/node",
     "launcher/roles.py",
+    "launcher/zips.py",
 )
 """What travels; an import contract keeps it to the standard library."""
 _EPOCH = (2020, 1, 1, 0, 0, 0)
