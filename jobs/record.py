@@ -152,6 +152,8 @@ class RunRecord:
     tags: Mapping[str, str | None] = field(default_factory=dict)
     properties: Mapping[str, str | None] = field(default_factory=dict)
     attempt: int = 0
+    preempting: str | None = None
+    """Who got notice that the scheduler will take the nodes away, once somebody has."""
     start_time_utc: str | None = None
     end_time_utc: str | None = None
     elapsed_seconds: float | None = None
