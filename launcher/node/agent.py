@@ -91,7 +91,7 @@ class Agent:
         """Work until released."""
         self.loop.on_read(self._listener.fileno(), self._accept)
         self.loop.on_signal(signal.SIGCHLD, lambda: self._ranks.reap())
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.loop.on_signal(number, self._told_to_end)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             self.loop.on_signal(number, self._notice(number))

@@ -157,6 +157,31 @@ def test_a_rank_that_ended_well_while_others_run_is_named_and_fails_the_run_wher
     assert json.loads((lab.run_folder("r") / "report.json").read_text())["cause"]["kind"] == "user_error"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(("who", "status", "exit_status"), [("coordinator", "Canceled", 4), ("agent", "Failed", 3)])
+def test_a_signal_that_asks_for_the_end_ends_the_run_whoever_gets_it(
+    lab: Lab, who: str, number: signal.Signals, status: str, exit_status: int
+) -> None:
+    process = lab.start("run", "--name", "r", "--nodes", "2", "--", "sleep", ENDLESS)
+    lab.wait_until_running("r", 2)
+    os.kill(pid_of(lab, who, process), number)
+    process.communicate()
+    assert process.returncode == exit_status
+    assert lab.show("r")["status"] == status
+    assert lab.processes() == []
+
+
+def test_a_notice_and_then_the_end_is_a_preemption_and_no_signal_of_a_persons(lab: Lab) -> None:
+    """As a scheduler does it: SIGUSR1 first, and SIGTERM some time after that."""
+    process = lab.start("run", "--name", "r", "--", "sleep", ENDLESS)
+    lab.wait_until_running("r", 1)
+    process.send_signal(signal.SIGUSR1)
+    lab.wait_until(lambda: lab.events("r", "preempting"))
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 5
+
+
 def test_the_time_limit_is_said_to_be_the_reason(lab: Lab) -> None:
     result = lab.run("run", *FLAGS, "--timeout", "1", "--", "sleep", ENDLESS)
     assert result.returncode == 4
