@@ -20,7 +20,7 @@ class RunStatus(Enum):
     NOT_STARTED = "NotStarted"
     """Its folder exists; no coordinator has taken it up yet."""
     STARTING = "Starting"
-    """The agents are being started on the nodes."""
+    """The agents are being started on the nodes, or another attempt is about to begin."""
     PREPARING = "Preparing"
     """The nodes copy the code."""
     RUNNING = "Running"

@@ -116,9 +116,17 @@ def test_a_notice_reaches_ranks_under_torchrun_once(lab: Lab) -> None:
 
 
 @pytest.mark.mpi
-def test_a_notice_reaches_ranks_under_mpirun_once_also_where_mpirun_gets_it(lab: Lab) -> None:
+@pytest.mark.parametrize("who", ["viewer", "mpirun"])
+def test_a_notice_reaches_ranks_under_mpirun_once_also_where_mpirun_gets_it(lab: Lab, who: str) -> None:
     process = start(lab, flags=("--nodes", "2", "--nproc", "1", "--type", "mpi"))
-    process.send_signal(signal.SIGUSR1)
+    if who == "viewer":
+        process.send_signal(signal.SIGUSR1)
+    else:
+        agent = lab.show("r")["nodes"][0]["agentPid"]
+        [mpirun] = [
+            pid for pid in lab.processes() if lab.parent(pid) == agent and b"plm_ssh_agent" in lab.command_line(pid)
+        ]
+        os.kill(mpirun, signal.SIGUSR1)
     process.communicate()
     assert process.returncode == 5
     assert [(lab.folder / f"got-{rank}").read_text() for rank in (0, 1)] == ["SIGUSR1\n", "SIGUSR1\n"]
