@@ -123,9 +123,8 @@ def test_a_notice_reaches_ranks_under_mpirun_once_also_where_mpirun_gets_it(lab:
         process.send_signal(signal.SIGUSR1)
     else:
         agent = lab.show("r")["nodes"][0]["agentPid"]
-        [mpirun] = [
-            pid for pid in lab.processes() if lab.parent(pid) == agent and b"plm_ssh_agent" in lab.command_line(pid)
-        ]
+        # Of the agent's two children it is the one that is no daemon's.
+        [mpirun] = [pid for pid in lab.that_run(b"--host\0node-0") if lab.parent(pid) == agent]
         os.kill(mpirun, signal.SIGUSR1)
     process.communicate()
     assert process.returncode == 5
