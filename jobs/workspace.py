@@ -170,6 +170,11 @@ class RunFolder:
         return self.logs / "azureml"
 
     @property
+    def metrics(self) -> Path:
+        """What the run's processes logged, one file a process."""
+        return self.root / "metrics"
+
+    @property
     def requests(self) -> Path:
         """What others (cancel, tag) ask of the coordinator, one file a request."""
         return self.root / "requests"

@@ -24,6 +24,8 @@ _PARTS = (
     "jobs/files.py",
     "jobs/journal.py",
     "jobs/locations.py",
+    "jobs/metric_values.py",
+    "jobs/metrics.py",
     "jobs/placement.py",
     "jobs/plain.py",
     "jobs/record.py",

@@ -142,6 +142,7 @@ class Nodes:
             python=self._order.agent_python,
             outputs=str(self._collected(index, self._folder.outputs)),
             logs=str(self._collected(index, self._folder.logs)),
+            metrics=str(self._folder.metrics),
             fetched=str(self._folder.fetched),
             views=any(
                 isinstance(item, DataInput) and item.mode is DataMode.READ_ONLY_MOUNT

@@ -28,7 +28,11 @@ class Programs:
 
     def __init__(self, config: NodeConfig, plan: NodePlan) -> None:
         self.plan = plan
-        self.own: Mapping[str, str] = {processes.TAG: config.tag, "REGIMENT_SOCKET": config.socket}
+        self.own: Mapping[str, str] = {
+            processes.TAG: config.tag,
+            "REGIMENT_SOCKET": config.socket,
+            "REGIMENT_METRICS": config.metrics,
+        }
         """What every process of the run has, whoever starts it: how to find it, and how it finds us."""
         self.remote_shell = f"{config.socket}.rsh"
         """Path of the program by which a launcher reaches other nodes."""
