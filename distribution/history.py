@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import RunError, RunRecord
+from regiment.jobs.record import RunRecord
 
 from .plan import Plan
 from .state import NodeState, Phase, Process, State
@@ -122,12 +122,12 @@ def process_info(plan: Plan, nodes: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def run_ended(state: State, error: RunError | None, elapsed: float) -> Happening:
-    """Tell a run's verdict."""
+def run_ended(record: RunRecord) -> Happening:
+    """Tell a run's verdict, from its record when that is complete."""
     return {
         "event": "run_ended",
-        "status": state.verdict.value,
-        "exitStatus": int(state.exit_status),
-        "error": to_plain(error),
-        "elapsedSeconds": elapsed,
+        "status": record.status.value,
+        "exitStatus": record.exit_status,
+        "error": to_plain(record.error),
+        "elapsedSeconds": record.elapsed_seconds,
     }

@@ -30,7 +30,7 @@ class RunFilter:
     """Whether runs that have a parent are left out."""
 
     def admits(self, record: RunRecord) -> bool:
-        """Say whether a run is looked for, but for its ancestors, of which its record knows the first and last alone."""
+        """Say whether a run is looked for, whatever its ancestors: its record knows but the first and the last."""
         return (
             self.experiment in (None, record.experiment_name)
             and self.status in (None, record.status)

@@ -76,4 +76,6 @@ _LEGAL: dict[RunStatus, frozenset[RunStatus]] = {
 def check_transition(run_id: str, old: RunStatus, new: RunStatus) -> None:
     """See that a run may change its status so; raises UserError."""
     if new is not old and new not in _LEGAL[old]:
-        raise UserError(f"run {run_id} is {old.value} and cannot become {new.value}; 'regiment show {run_id}' says more")
+        raise UserError(
+            f"run {run_id} is {old.value} and cannot become {new.value}; 'regiment show {run_id}' says more"
+        )

@@ -51,3 +51,16 @@ def as_it_is(record: RunRecord) -> RunRecord:
 
 def _failed(record: RunRecord, error: RunError) -> RunRecord:
     return replace(record, status=RunStatus.FAILED, error=error, exit_status=int(ExitStatus.NODE_ERROR))
+
+
+def connect(record: RunRecord) -> socket.socket | None:
+    """Connect to a run's coordinator; None where it has gone or has not come yet."""
+    if record.coordinator is None or record.coordinator.socket is None:
+        return None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(record.coordinator.socket)
+    except OSError:
+        connection.close()
+        return None
+    return connection

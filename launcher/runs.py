@@ -18,7 +18,7 @@ from regiment.jobs.requests import Cancel, Rejoin, Request, grant, leave, pendin
 from regiment.jobs.runfilter import RunFilter
 from regiment.jobs.workspace import NAME_RULE, RunFolder, Workspace, is_name
 
-from .liveness import as_it_is
+from .liveness import as_it_is, connect
 from .node import messages, processes
 from .node.channel import encode
 
@@ -58,8 +58,8 @@ def create_runs(
     workspace: Workspace, experiment: str, wanted: Sequence[NewRun], owner: Owner, parent: RunRecord | None = None
 ) -> tuple[RunFolder, ...]:
     """Make runs that Python code keeps, all or (where an id is taken) none; raises UserError."""
-    for folder in (workspace.runs, workspace.store, workspace.cache):
-        private_folder(folder)
+    for path in (workspace.runs, workspace.store, workspace.cache):
+        private_folder(path)
     ids = [new.run_id or new_run_id(experiment) for new in wanted]
     made: list[RunFolder] = []
     try:
@@ -92,9 +92,7 @@ def _unmake(folder: RunFolder) -> None:
         pass  # Somebody has put something into it meanwhile.
 
 
-def _first_record(
-    run_id: str, experiment: str, new: NewRun, owner: Owner, parent: RunRecord | None
-) -> RunRecord:
+def _first_record(run_id: str, experiment: str, new: NewRun, owner: Owner, parent: RunRecord | None) -> RunRecord:
     if not is_name(experiment):
         raise UserError(f"{experiment!r} is not the name of an experiment; a name is {NAME_RULE}")
     now = utc_text(time.time())
@@ -129,7 +127,7 @@ def read_run(folder: RunFolder) -> RunRecord:
 
 
 def edit_run(folder: RunFolder, edit: Edit) -> RunRecord:
-    """Change a run's record, or have its coordinator do so; gives it as it is then. Raises UserError if it may not be."""
+    """Change a run's record, or have its coordinator do so; gives it as it is then. Raises UserError if it may not."""
     ask(folder, edit)
     return read_run(folder)
 
@@ -157,8 +155,6 @@ def ask(folder: RunFolder, request: Request) -> None:
 
 def poke(folder: RunFolder) -> bool:
     """Tell a run's coordinator that there is a request; False while it does not listen."""
-    from .viewer import connect  # Who changes a run nobody decides for needs no viewer.
-
     connection = connect(read_record(folder.record))
     if connection is None:
         return False
