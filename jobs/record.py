@@ -191,6 +191,11 @@ def read_record(path: Path) -> RunRecord:
 
 def record_from(data: Any) -> RunRecord:
     """Make a record of plain data in any version since the first; raises PlainError."""
+    return from_plain(RunRecord, migrated(data))
+
+
+def migrated(data: Any) -> dict[str, Any]:
+    """Give a record's plain data in any version as that of this one, otherwise unchecked; raises PlainError."""
     if not isinstance(data, dict):
         raise PlainError(f"expected an object, not {type(data).__name__}")
     schema = data.get("schema")
@@ -199,7 +204,7 @@ def record_from(data: Any) -> RunRecord:
         schema = data["schema"]
     if isinstance(schema, int) and schema > SCHEMA:
         raise PlainError(f"its schema {schema} is newer than this Regiment, which knows {SCHEMA}; upgrade it")
-    return from_plain(RunRecord, data)
+    return data
 
 
 def _from_1(data: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .edits import Edit
-from .files import private_folder, replace_file, replace_json
+from .files import replace_file, replace_json
 from .plain import PlainError, from_plain, to_plain
 
 
@@ -42,11 +42,15 @@ _REFUSED = ".refused"
 
 
 def leave(folder: Path, request: Request) -> Path:
-    """Leave a request; gives its path."""
-    private_folder(folder)
+    """Leave a request; gives its path. Raises FileNotFoundError where the run is gone."""
     path = folder / f"{time.time_ns():020}-{secrets.token_hex(4)}.json"
-    replace_json(path, to_plain(request))
-    return path
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            replace_json(path, to_plain(request))
+        except FileNotFoundError:
+            continue  # A coordinator at its end takes the folder away when there is nothing in it.
+        return path
 
 
 def pending(folder: Path) -> Iterator[tuple[Path, Request]]:

@@ -28,6 +28,8 @@ class RunFilter:
     """Only archived runs, only others, or (None) both."""
     top_level: bool = False
     """Whether runs that have a parent are left out."""
+    hidden_experiments: frozenset[str] = frozenset()
+    """Experiments whose runs are left out."""
 
     def admits(self, record: RunRecord) -> bool:
         """Say whether a run is looked for, whatever its ancestors: its record knows but the first and the last."""
@@ -38,6 +40,7 @@ class RunFilter:
             and self.parent in (None, record.parent_run_id)
             and self.archived in (None, record.archived)
             and not (self.top_level and record.parent_run_id is not None)
+            and record.experiment_name not in self.hidden_experiments
             and _has(record.tags, self.tags)
             and _has(record.properties, self.properties)
         )

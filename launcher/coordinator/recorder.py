@@ -145,8 +145,11 @@ class Recorder:
         self.record = apply_edit(self.record, edit, utc_text(time.monotonic() + self._wall_offset))
         if isinstance(edit, Finish):
             self._state = None  # From now on the status is what was said.
+        self._attempt(self._write_edit)
+
+    def _write_edit(self) -> None:
         with changing(self._folder.workspace, [self._folder.run_id]):
-            self._attempt(self._write_run)
+            self._write_run()
 
     def write_now(self) -> None:
         """Bring `run.json` and the status files up to date."""
