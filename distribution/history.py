@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import RunRecord
+from regiment.jobs.record import RunError, RunRecord
 
 from .plan import Plan
 from .state import NodeState, Phase, Process, State
@@ -80,6 +80,10 @@ def events_between(old: State, new: State, now: float) -> Iterator[Happening]:
             "graceSeconds": round(max(0.0, new.kill_at - now), 3),
             "force": new.forced,
         }
+    if new.preempting is not None and old.preempting is None:
+        grace = new.policy.preemption_grace
+        signal = new.noticed[0]
+        yield {"event": "preempting", "source": new.preempting, "signal": signal, "remainingSeconds": grace}
     if new.status is not old.status and new.phase is not Phase.ENDED:
         yield {"event": "status", "status": new.status.value}
     for index in range(len(new.nodes)):
@@ -120,6 +124,25 @@ def process_info(plan: Plan, nodes: tuple[int, ...]) -> dict[str, Any]:
         ],
         "processes": [process_row(plan, p.rank) for p in plan.processes if p.node_rank in nodes],
     }
+
+
+def attempt_ended(state: State, error: RunError | None, pause: float) -> Happening:
+    """Tell that an attempt has failed, and when the next one begins."""
+    cause = state.cause
+    return {
+        "event": "attempt_ended",
+        "attempt": state.attempt,
+        "kind": None if cause is None or cause.kind is None else cause.kind.value,
+        "error": to_plain(error),
+        "nextInSeconds": pause,
+    }
+
+
+def restart_note(state: State, pause: float, left: int) -> str:
+    """Say in a sentence that an attempt has failed, and what follows."""
+    cause = state.cause.message if state.cause is not None else "it failed"
+    text = f"attempt {state.attempt} failed ({cause}); attempt {state.attempt + 1} begins in {pause:g} s"
+    return f"{text}, and {left} more may follow" if left else f"{text}, and is the last one"
 
 
 def run_ended(record: RunRecord) -> Happening:

@@ -127,7 +127,7 @@ def _first_failure(state: State, plan: Plan, words: LastWords, circumstances: Ci
     assert cause is not None
     process = None if cause.rank is None else state.processes[cause.rank]
     return FirstFailure(
-        kind=classify(evidence),
+        kind=cause.kind or classify(evidence),
         rank=cause.rank,
         node_id=None if cause.node is None else f"node-{cause.node}",
         host=None if cause.node is None else plan.nodes[cause.node].node.host,

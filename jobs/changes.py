@@ -73,7 +73,7 @@ def read_changes(workspace: Workspace, offset: int = 0) -> Changes:
 
 
 def identity(workspace: Workspace) -> str:
-    """Give the first line, by which a file that somebody has replaced is known; none that is made first where needed."""
+    """Give the first line, which is made where there is none: by it a file that somebody replaced is known."""
     first = _first_line(workspace.changes)
     if not first:
         _append(workspace.changes, f"{_FIRST} {os.urandom(8).hex()}\n")

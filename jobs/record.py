@@ -146,6 +146,8 @@ class RunRecord:
     tags: Mapping[str, str | None] = field(default_factory=dict)
     properties: Mapping[str, str | None] = field(default_factory=dict)
     attempt: int = 0
+    preempting: str | None = None
+    """Who got notice that the scheduler will take the nodes away, once somebody has."""
     start_time_utc: str | None = None
     end_time_utc: str | None = None
     elapsed_seconds: float | None = None
@@ -198,13 +200,13 @@ def migrated(data: Any) -> dict[str, Any]:
     """Give a record's plain data in any version as that of this one, otherwise unchecked; raises PlainError."""
     if not isinstance(data, dict):
         raise PlainError(f"expected an object, not {type(data).__name__}")
-    schema = data.get("schema")
-    while schema in _MIGRATIONS:
-        data = _MIGRATIONS[schema](data)
-        schema = data["schema"]
+    found: dict[str, Any] = data
+    while found.get("schema") in _MIGRATIONS:
+        found = _MIGRATIONS[found["schema"]](found)
+    schema = found.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
         raise PlainError(f"its schema {schema} is newer than this Regiment, which knows {SCHEMA}; upgrade it")
-    return data
+    return found
 
 
 def _from_1(data: dict[str, Any]) -> dict[str, Any]:

@@ -189,9 +189,13 @@ class RunFolder:
         """The link to the newest attempt's logs."""
         return self.root / "azureml-logs"
 
+    def attempt(self, attempt: int) -> Path:
+        """Give one attempt's folder."""
+        return self.root / "attempts" / str(attempt)
+
     def attempt_logs(self, attempt: int) -> Path:
         """Give one attempt's logs."""
-        return self.root / "attempts" / str(attempt) / "azureml-logs"
+        return self.attempt(attempt) / "azureml-logs"
 
     def brought(self, node_id: str) -> Path:
         """Give where a node other than the first brings what it wrote, until that is merged."""

@@ -68,6 +68,9 @@ class Viewer:
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # As nohup wants it, and a shell for what it starts in the background.
             self._loop.on_signal(number, self._interrupted(number) if owns_run else self._leave(number))
+        if owns_run:
+            for number in (signal.SIGUSR1, signal.SIGUSR2):
+                self._loop.on_signal(number, self._noticed(number))
         self._tick()
         try:
             self._loop.run()
@@ -126,9 +129,12 @@ class Viewer:
                 return
             reason = f"cancelled by {name or _SHOWN.get(number, number.name)}"
             grace = _HANG_UP_GRACE if number is signal.SIGHUP else None
-            self.tell(messages.StopRun(reason, self._interrupts > 1, grace))
+            self.tell(messages.StopRun(reason, self._interrupts > 1, grace, is_persons=number is signal.SIGINT))
 
         return handle
+
+    def _noticed(self, number: signal.Signals) -> Callable[[], None]:
+        return lambda: self.tell(messages.Noticed(number.name))
 
     def _give_up(self) -> None:
         """Kill a coordinator that does not answer; without it the agents end everything when their leases are over."""

@@ -14,8 +14,8 @@ from regiment.distribution import actions, events, history
 from regiment.distribution.decide import decide
 from regiment.distribution.plan import LauncherKind, NodePlan, Plan
 from regiment.distribution.planner import make_plan
-from regiment.distribution.report import run_error
-from regiment.distribution.state import Phase, Policy, first_state
+from regiment.distribution.report import Report, run_error
+from regiment.distribution.state import Phase, Policy, State, first_state
 from regiment.jobs.edits import Finish, Start
 from regiment.jobs.errors import UserError
 from regiment.jobs.files import private_folder
@@ -68,6 +68,7 @@ class Coordinator:
         self._session = Session(self.loop, order.terminal)
         self._wake_timer: int | None = None
         self._called_failure: Finish | None = None
+        self._report: Report | None = None
 
     def run(self) -> None:
         """See the run through."""
@@ -75,6 +76,8 @@ class Coordinator:
         processes.become_subreaper("regiment-coord")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.loop.on_signal(number, self._told_to_end(number))
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            self.loop.on_signal(number, self._told_of_preemption(number))
         self.loop.on_signal(signal.SIGCHLD, processes.reap_orphans)
         self._make_folders()
         self._introduce()
@@ -100,12 +103,15 @@ class Coordinator:
         )
         recorder.planned(self._plan, self._state)
         recorder.write_now()
-        grace = self._spec.options.grace
-        recorder.event(history.run_started(recorder.record, self._plan, str(self._folder.root), grace))
+        self._tell_start()
         recorder.event({"event": "status", "status": self._state.status.value})
         for note in self._plan.notes:
             recorder.note("warning", note)
         self._watchers.accept_owner()
+
+    def _tell_start(self) -> None:
+        recorder, grace = self._recorder, self._spec.options.grace
+        recorder.event(history.run_started(recorder.record, self._plan, str(self._folder.root), grace))
 
     def _make_folders(self) -> None:
         attempt = self._recorder.record.attempt
@@ -157,7 +163,9 @@ class Coordinator:
                 code=str(self._folder.code) if spec.code else None,
                 log_prefix=node_log_prefix(node_id, spec.instance_count),
                 plan=node if spec.inputs or spec.outputs else None,
-                is_again=self._nodes.is_again(action.node),
+                is_again=self._state.attempt > 0 or self._nodes.is_again(action.node),
+                gpus=(node.node.gpus or ()) if self._state.attempt > 0 else (),
+                looks_at_outputs=self._state.policy.has_restarts,
             ),
         )
 
@@ -196,6 +204,7 @@ class Coordinator:
         left = self._nodes.fence(action.node)
         if left:
             self._recorder.note("warning", f"node-{action.node}: processes {left} cannot be killed")
+        self._happened(events.NodeFenced(action.node, is_clean=not left))
 
     def collect_node(self, action: actions.CollectNode) -> None:
         """Bring in what the job wrote on a node."""
@@ -204,6 +213,49 @@ class Coordinator:
     def release_node(self, action: actions.ReleaseNode) -> None:
         """Let a node's agent go."""
         self._nodes.tell(action.node, messages.Release())
+
+    def signal_node(self, action: actions.SignalNode) -> None:
+        """Tell a node's processes of a preemption."""
+        ends_at = self._state.preemption_ends_at
+        remaining = None if ends_at is None else round(max(0.0, ends_at - time.monotonic()), 3)
+        self._nodes.tell(action.node, messages.Notify(action.signal, self._state.preempting or "", remaining))
+
+    def say(self, action: actions.Say) -> None:
+        """Tell everybody something that a person should know."""
+        self._recorder.note("warning", action.text)
+
+    # --- attempts -----------------------------------------------------------------------------------
+
+    def judge_attempt(self, action: actions.JudgeAttempt) -> None:
+        """Find out what an attempt failed of, and of what kind that is."""
+        self._state, self._report = self._investigate()
+        self._recorder.decided(self._state)
+        cause, report = self._state.cause, self._report
+        assert cause is not None and report is not None and report.cause is not None
+        self._happened(events.AttemptJudged(replace(cause, kind=report.cause.kind)))
+
+    def _investigate(self) -> tuple[State, Report | None]:
+        return investigate(self._folder, self._plan, self._state, self._nodes.circumstances)
+
+    def end_attempt(self, action: actions.EndAttempt) -> None:
+        """Tell that an attempt has failed, and that another one follows."""
+        recorder, state = self._recorder, self._state
+        recorder.attempt_ended(self._report)
+        recorder.event(history.attempt_ended(state, run_error(self._report), action.pause))
+        recorder.note("warning", history.restart_note(state, action.pause, action.left))
+
+    def begin_attempt(self, action: actions.BeginAttempt) -> None:
+        """Make the folders of a new attempt and tell of it."""
+        recorder = self._recorder
+        recorder.record = replace(recorder.record, attempt=self._state.attempt)
+        self._make_folders()
+        self._nodes.forget_attempt()
+        self._watchers.forget_logs()
+        self._plan = self._make_plan()
+        recorder.planned(self._plan, self._state)
+        recorder.write_now()
+        self._tell_start()
+        self._happened(events.AttemptBegun())
 
     # --- the end ------------------------------------------------------------------------------------
 
@@ -218,7 +270,7 @@ class Coordinator:
     def _end(self) -> None:
         self._merge_what_nodes_wrote()
         self._note_what_lost_nodes_left()
-        self._state, report = investigate(self._folder, self._plan, self._state, self._nodes.circumstances)
+        self._state, report = self._investigate()
         recorder, state = self._recorder, self._state
         recorder.decided(state)
         error = run_error(report)
@@ -285,8 +337,10 @@ class Coordinator:
 
     def _wished(self, wish: Wish) -> None:
         match wish:
-            case messages.StopRun(reason, force, grace):
-                self._happened(events.StopRequested(reason, force, grace))
+            case messages.StopRun(reason, force, grace, is_persons):
+                self._happened(events.StopRequested(reason, force, grace, is_persons))
+            case messages.Noticed(name):
+                self._happened(events.PreemptionNoticed(f"its viewer got {name}", name))
             case messages.Rejoin():
                 self._happened(events.RejoinRequested())
             case messages.LookAtRequests():
@@ -307,15 +361,15 @@ class Coordinator:
     def _grant(self, request: Request) -> None:
         match request:
             case Cancel(reason, force):
-                self._happened(events.StopRequested(reason, force))
+                self._happened(events.StopRequested(reason, force, is_persons=True))
             case Rejoin():
                 self._happened(events.RejoinRequested())
             case Finish(RunStatus.CANCELED, message):
-                self._happened(events.StopRequested(message or "cancelled"))
+                self._happened(events.StopRequested(message or "cancelled", is_persons=True))
             case Finish(RunStatus.FAILED, message):
                 # What still runs is stopped first; the record says Failed when nothing does.
                 self._called_failure = request
-                self._happened(events.StopRequested(message or "marked as Failed"))
+                self._happened(events.StopRequested(message or "marked as Failed", is_persons=True))
             case Finish() | Start():
                 pass  # A run with processes has begun, and completes when they do.
             case _:
@@ -330,6 +384,10 @@ class Coordinator:
         reason = f"its coordinator got {number.name}"
         return lambda: self._happened(events.StopRequested(reason, grace=_OWNER_GONE_GRACE))
 
+    def _told_of_preemption(self, number: signal.Signals) -> Callable[[], None]:
+        source = f"its coordinator got {number.name}"
+        return lambda: self._happened(events.PreemptionNoticed(source, number.name))
+
 
 def _policy(order: Order, plan: Plan) -> Policy:
     options = order.spec.options
@@ -341,6 +399,9 @@ def _policy(order: Order, plan: Plan) -> Policy:
         launcher=launchers[0].kind.value if launchers else "the launcher",
         one_launcher=any(launcher.kind is LauncherKind.MPIRUN for launcher in launchers),
         min_nodes=options.min_nodes,
+        restarts=options.restarts,
+        early_exit=options.early_exit,
+        preemption_grace=options.preemption_grace,
     )
 
 
@@ -364,6 +425,11 @@ _ACTIONS: dict[type[Any], Callable[[Coordinator, Any], None]] = {
     actions.StartNodeProcesses: Coordinator.start_node_processes,
     actions.StopNode: Coordinator.stop_node,
     actions.FenceNode: Coordinator.fence_node,
+    actions.SignalNode: Coordinator.signal_node,
+    actions.JudgeAttempt: Coordinator.judge_attempt,
+    actions.EndAttempt: Coordinator.end_attempt,
+    actions.BeginAttempt: Coordinator.begin_attempt,
+    actions.Say: Coordinator.say,
     actions.CollectNode: Coordinator.collect_node,
     actions.ReleaseNode: Coordinator.release_node,
     actions.EndRun: Coordinator.end_run,

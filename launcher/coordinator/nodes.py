@@ -112,6 +112,11 @@ class Nodes:
         """Say whether a node was there before and was lost."""
         return self._lives[index] > 0
 
+    def forget_attempt(self) -> None:
+        """Forget the ports of an attempt that is over, and how its processes ended."""
+        self._ports = {}
+        self.circumstances.clear()
+
     def reserve_ports(self) -> None:
         """Have the nodes hold the ports the processes need: one on node 0 to meet at, and one each where wanted."""
         self._ports = {}
@@ -226,6 +231,8 @@ class Nodes:
                 if signal_name is not None:
                     # Its launcher may not notice for as long as the ranks have nothing to say to each other.
                     self._happened(events.LauncherExited(index, None, signal_name, is_daemon=True))
+            case messages.Noticed(name):
+                self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name))
             case messages.LogGrew(rank, size):
                 self._on_log(rank, size)
             case messages.Note(level, text):
@@ -259,7 +266,7 @@ class Nodes:
                 return events.ProcessExited(rank, exit_code, name, asked, at if same_clock else time.monotonic())
             case messages.LauncherEnded(exit_code, name):
                 return events.LauncherExited(index, exit_code, name)
-            case messages.Stopped():
-                return events.NodeStopped(index)
+            case messages.Stopped(has_new_outputs):
+                return events.NodeStopped(index, has_new_outputs)
             case messages.Collected():
                 return events.NodeCollected(index)

@@ -28,9 +28,12 @@ class Programs:
 
     def __init__(self, config: NodeConfig, plan: NodePlan) -> None:
         self.plan = plan
+        self.preemption_file = f"{config.socket}.preemption"
+        """What the processes find written there once a notice has come; the keeper removes it."""
         self.own: Mapping[str, str] = {
             processes.TAG: config.tag,
             "REGIMENT_SOCKET": config.socket,
+            "REGIMENT_PREEMPTION_FILE": self.preemption_file,
             "REGIMENT_METRICS": config.metrics,
         }
         """What every process of the run has, whoever starts it: how to find it, and how it finds us."""

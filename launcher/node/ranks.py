@@ -19,9 +19,11 @@ from .channel import Channel
 from .config import NodeConfig
 from .loop import Loop
 from .nodelog import Kind, NodeLog
+from .notices import Notices, write_notice
 from .programs import Programs
 from .pump import LogPump
 from .spawn import CannotStart, spawn
+from .stopped import StoppedRanks
 from .witness import Witness
 from .wrapped import launched_rank, launched_variables, number
 
@@ -84,6 +86,8 @@ class Ranks:
         self._terminated = False
         self._witness: Witness | None = None
         self._on_clean: list[Callable[[], None]] = []
+        self._notices = Notices(loop, self._pids, self._warn)
+        self._stopped_ranks = StoppedRanks(loop, self._pids, self._warn)
         self.clean = False
         """Whether it is proved that none of the run's processes is alive here, and none will be started."""
 
@@ -96,6 +100,7 @@ class Ranks:
         plan = order.plan
         self._programs, self._terminal, self._logs = Programs(self._config, plan), order.terminal, logs
         self._ranks = {process.rank: Rank(process) for process in plan.processes}
+        self._stopped_ranks.watch()
         self._witness = Witness()
         if plan.launcher is None:
             for rank in self._ranks.values():
@@ -199,6 +204,8 @@ class Ranks:
                 if self._stopping:
                     # Its order was on the way when the stop came.
                     rank.send(signal.SIGKILL if self._kill_timer is None else signal.SIGTERM)
+            case {"type": "asked", "signal": (signal.SIGUSR1 | signal.SIGUSR2) as number}:
+                self._tell(messages.Noticed(signal.Signals(number).name))
             case {"type": "asked", "signal": int(number)}:
                 # Its launcher ends all ranks when one fails; once we do that ourselves, they have our grace.
                 if not self._stopping:
@@ -265,6 +272,13 @@ class Ranks:
         if self._stopping and not self._any_running():
             self.end_launchers(self._tidy_limit)
 
+    def _pids(self) -> dict[int, int]:
+        """Give the pids of the ranks that run."""
+        return {number: rank.pid for number, rank in self._ranks.items() if rank.running and rank.pid is not None}
+
+    def _warn(self, text: str) -> None:
+        self._tell(messages.Note("warning", f"{self._config.node_id}: {text}"))
+
     def _any_running(self) -> bool:
         return any(rank.running for rank in self._ranks.values())
 
@@ -290,6 +304,12 @@ class Ranks:
         # A stopped process would not see the SIGTERM before it goes on.
         self._send_all(signal.SIGCONT)
 
+    def notify(self, order: messages.Notify) -> None:
+        """Pass a notice on to each process, once and to nothing that it has started."""
+        if self._programs is not None and not self._stopping:
+            write_notice(self._programs.preemption_file, order)
+            self._notices.pass_on(signal.Signals[order.signal])
+
     def when_clean(self, callback: Callable[[], None]) -> None:
         """Call back as soon as it is proved that nothing of the run is alive here."""
         if self.clean:
@@ -310,6 +330,11 @@ class Ranks:
             self._loop.call_later(_SWEEP_INTERVAL, lambda: self._end_leftovers(patience - _SWEEP_INTERVAL))
         else:
             self._sweep()
+
+    def end_logs(self, seconds: float) -> None:
+        """Wait, in a thread that may, for the last lines; nothing will be started any more."""
+        self._pump.wait_until_idle(seconds)
+        self._pump.close()
 
     def wait_for_logs(self, seconds: float) -> bool:
         """Wait, in a thread that may, until all that was printed is in its file."""
