@@ -79,10 +79,17 @@ class Index:
         self._connection.commit()
 
     def put(self, rows: Iterable[Row]) -> None:
-        """Add runs, or replace what is known of them."""
+        """Add runs, or replace what is known of them; what is known of one that cannot be read now is kept."""
         for row in rows:
-            self.remove([row.run_id])
-            self._add(row)
+            if row.fault is None or not self._has_record(row.run_id):
+                self.remove([row.run_id])
+                self._add(row)
+            else:
+                self._connection.execute("UPDATE runs SET is_open = 1 WHERE run_id = ?", (row.run_id,))
+
+    def _has_record(self, run_id: str) -> bool:
+        found = self._connection.execute("SELECT 1 FROM runs WHERE run_id = ? AND record IS NOT NULL", (run_id,))
+        return found.fetchone() is not None
 
     def _add(self, row: Row) -> None:
         self._connection.execute(
@@ -104,10 +111,6 @@ class Index:
         for run_id in run_ids:
             self._connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
             self._connection.execute("DELETE FROM labels WHERE run_id = ?", (run_id,))
-
-    def keep_open(self, run_id: str) -> None:
-        """Leave what is known of a run as it is, and have it read again next time."""
-        self._connection.execute("UPDATE runs SET is_open = 1 WHERE run_id = ?", (run_id,))
 
     def count_changes(self, begun: Iterable[str], ended: Iterable[str]) -> None:
         """Take down which runs' changes began and ended."""
@@ -132,13 +135,14 @@ class Index:
         """Give all runs that are known."""
         return {run_id for (run_id,) in self._connection.execute("SELECT run_id FROM runs")}
 
-    def to_read_again(self) -> dict[str, str | None]:
+    def to_read_again(self) -> dict[str, Row]:
         """Give the runs whose records may have changed without a word, with what is known of each."""
         found = self._connection.execute(
-            "SELECT run_id, record FROM runs WHERE is_open UNION SELECT run_id, NULL FROM begun "
-            "WHERE run_id NOT IN (SELECT run_id FROM runs WHERE is_open)"
+            "SELECT run_id, is_open, record, fault FROM runs WHERE is_open OR run_id IN (SELECT run_id FROM begun)"
         )
-        return dict(found)
+        known = {row[0]: Row(row[0], is_open=bool(row[1]), record=row[2], fault=row[3]) for row in found}
+        begun = (run_id for (run_id,) in self._connection.execute("SELECT run_id FROM begun"))
+        return {**{run_id: Row(run_id, is_open=False) for run_id in begun}, **known}
 
     def faults(self) -> list[str]:
         """Give why records cannot be read, a sentence each."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from regiment.jobs.changes import changing
 from regiment.jobs.edits import Edit, Finish, apply_edit
-from regiment.jobs.errors import NodeError, RegimentError, UserError
+from regiment.jobs.errors import NodeError, UserError
 from regiment.jobs.files import private_folder
 from regiment.jobs.lock import RecordLock, try_lock
 from regiment.jobs.record import Owner, RunRecord, RunStatus, RunType, read_record, utc_text, write_record
 from regiment.jobs.requests import Cancel, Rejoin, Request, grant, leave, pending, refusal, refuse
-from regiment.jobs.runfilter import RunFilter
 from regiment.jobs.workspace import NAME_RULE, RunFolder, Workspace, is_name
 
+from .listing import experiment_names
+from .listing import find_runs as find_runs
 from .liveness import as_it_is, connect
 from .node import messages, processes
 from .node.channel import encode
@@ -188,47 +189,13 @@ def _edit_of(request: Request, record: RunRecord) -> Edit | None:
     return request
 
 
-# --- finding ----------------------------------------------------------------------------------------
-
-
-def find_runs(workspace: Workspace, wanted: RunFilter, limit: int | None = None) -> list[RunRecord]:
-    """Give the runs that are looked for, newest first; those with a damaged record are left out."""
-    records = {record.run_id: record for record in _records(workspace)}
-    below = None if wanted.ancestor is None else _descendants(records.values(), wanted.ancestor)
-    found = [record for record in records.values() if below is None or record.run_id in below if wanted.admits(record)]
-    found.sort(key=lambda record: (record.created_utc, record.run_id), reverse=True)
-    return found[:limit]
-
-
-def _descendants(records: Iterable[RunRecord], ancestor: str) -> set[str]:
-    children: dict[str | None, list[str]] = {}
-    for record in records:
-        children.setdefault(record.parent_run_id, []).append(record.run_id)
-    found: set[str] = set()
-    waiting = [ancestor]
-    while waiting:
-        more = children.get(waiting.pop(), [])
-        found.update(more)
-        waiting += more
-    return found
-
-
-def _records(workspace: Workspace) -> Iterator[RunRecord]:
-    for folder in workspace.all_runs():
-        try:
-            yield read_run(folder)
-        except RegimentError:
-            continue
-
-
 # --- experiments ------------------------------------------------------------------------------------
 
 
 def all_experiments(workspace: Workspace, *, archived: bool | None = False) -> list[str]:
     """Give the names of the experiments that have runs: only archived ones, only others, or (None) both."""
     hidden = archived_experiments(workspace)
-    names = {record.experiment_name for record in find_runs(workspace, RunFilter(archived=None))}
-    return sorted(name for name in names | hidden if archived in (None, name in hidden))
+    return sorted(name for name in experiment_names(workspace) | hidden if archived in (None, name in hidden))
 
 
 def archived_experiments(workspace: Workspace) -> set[str]:
