@@ -44,7 +44,7 @@ class Recorder:
         """Gets every event after it is on disk."""
         self.events: list[dict[str, Any]] = []
         self._journal = Journal(folder.events)
-        self._in_trouble = False
+        self._told: set[str | None] = set()
         # All times of a run are one reading of the wall clock plus monotonic time, so they never run backwards.
         self.started_at = time.monotonic()
         self._wall_offset = time.time() - self.started_at
@@ -77,8 +77,8 @@ class Recorder:
         self._complain(_error_of(write))
 
     def _complain(self, error: OSError | None) -> None:
-        was_in_trouble, self._in_trouble = self._in_trouble, error is not None
-        if error is not None and not was_in_trouble:
+        if error is not None and error.strerror not in self._told:
+            self._told.add(error.strerror)
             self.note("warning", f"the run's record cannot be written ({error}); the run goes on without it")
 
     def node(self, index: int, **known: Any) -> None:
