@@ -20,7 +20,7 @@ VERSION = 1
 _TABLES = """
 CREATE TABLE runs (
     run_id TEXT PRIMARY KEY, created TEXT NOT NULL, experiment TEXT NOT NULL, status TEXT NOT NULL, type TEXT NOT NULL,
-    parent TEXT, archived INTEGER NOT NULL, is_open INTEGER NOT NULL, record TEXT, fault TEXT
+    parent TEXT, archived INTEGER NOT NULL, is_open INTEGER NOT NULL, record TEXT, fault TEXT, stamp TEXT, keeper TEXT
 );
 CREATE INDEX newest ON runs (archived, created DESC, run_id DESC);
 CREATE INDEX of_experiment ON runs (experiment, created DESC, run_id DESC);
@@ -55,6 +55,10 @@ class Row:
     """The record as JSON; None where there is none, or none that can be read."""
     fault: str | None = None
     """Why it cannot be read."""
+    stamp: str | None = None
+    """The state of the record's file: while that is the same, so is the record. None where it may not be so."""
+    keeper: str | None = None
+    """As JSON, the process that keeps the run, where the record was written while it lived; None where it is gone."""
     tags: Mapping[str, str | None] = field(default_factory=dict)
     properties: Mapping[str, str | None] = field(default_factory=dict)
 
@@ -93,10 +97,10 @@ class Index:
 
     def _add(self, row: Row) -> None:
         self._connection.execute(
-            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(row.run_id, row.created, row.experiment, row.status, row.type, row.parent),
-                *(row.archived, row.is_open, row.record, row.fault),
+                *(row.archived, row.is_open, row.record, row.fault, row.stamp, row.keeper),
             ),
         )
         labels = [("tag", key, value) for key, value in row.tags.items()]
@@ -138,9 +142,10 @@ class Index:
     def to_read_again(self) -> dict[str, Row]:
         """Give the runs whose records may have changed without a word, with what is known of each."""
         found = self._connection.execute(
-            "SELECT run_id, is_open, record, fault FROM runs WHERE is_open OR run_id IN (SELECT run_id FROM begun)"
+            "SELECT run_id, is_open, record, fault, stamp, keeper FROM runs "
+            "WHERE is_open OR run_id IN (SELECT run_id FROM begun)"
         )
-        known = {row[0]: Row(row[0], is_open=bool(row[1]), record=row[2], fault=row[3]) for row in found}
+        known = {row[0]: Row(row[0], "", "", "", "", None, False, bool(row[1]), *row[2:]) for row in found}
         begun = (run_id for (run_id,) in self._connection.execute("SELECT run_id FROM begun"))
         return {**{run_id: Row(run_id, is_open=False) for run_id in begun}, **known}
 
@@ -153,17 +158,15 @@ class Index:
         found = self._connection.execute("SELECT DISTINCT experiment FROM runs WHERE experiment <> ''")
         return {experiment for (experiment,) in found}
 
-    def find(self, wanted: RunFilter, limit: int | None = None) -> list[str]:
-        """Give the records of the runs that are looked for, as JSON, newest first."""
+    def find(self, wanted: RunFilter, limit: int | None = None) -> list[tuple[str, str]]:
+        """Give the runs that are looked for, newest first: their ids, and their records as JSON."""
         conditions, values = ["record IS NOT NULL"], []
         for condition, given in _conditions(wanted):
             conditions.append(condition)
             values += given
-        found = self._connection.execute(
-            f"SELECT record FROM runs WHERE {' AND '.join(conditions)} ORDER BY created DESC, run_id DESC LIMIT ?",
-            (*values, -1 if limit is None else limit),
-        )
-        return [record for (record,) in found]
+        query = f"SELECT run_id, record FROM runs WHERE {' AND '.join(conditions)} ORDER BY created DESC, run_id DESC"
+        found = self._connection.execute(f"{query} LIMIT ?", (*values, -1 if limit is None else limit))
+        return found.fetchall()
 
 
 _BELOW = """run_id IN (

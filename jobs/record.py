@@ -186,9 +186,12 @@ def read_record(path: Path) -> RunRecord:
     try:
         return record_from(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, PlainError) as error:
-        raise UserError(
-            f"{path} cannot be read as a run's record: {error}; the run's other files are untouched"
-        ) from None
+        raise UserError(unreadable(path, error)) from None
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """Say that a record cannot be read."""
+    return f"{path} cannot be read as a run's record: {error}; the run's other files are untouched"
 
 
 def record_from(data: Any) -> RunRecord:

@@ -12,20 +12,22 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from regiment.jobs.changes import identity, read_changes
-from regiment.jobs.errors import UserError
 from regiment.jobs.files import private_folder
 from regiment.jobs.index import Index, Row, new_index, open_index
-from regiment.jobs.plain import to_plain
-from regiment.jobs.record import read_record
+from regiment.jobs.plain import from_plain, to_plain
+from regiment.jobs.record import Owner, RunRecord, RunStatus, RunType, migrated, unreadable
 from regiment.jobs.workspace import RunFolder, Workspace, is_name
 
 from .indexplace import index_path
-from .liveness import as_it_is
+from .liveness import as_it_is, is_dead, keeper_of
 
 _PATIENCE = 60.0
 """Seconds to wait for whoever has the index: longer than making one of 100,000 runs takes."""
@@ -166,7 +168,10 @@ def _catch_up(index: Index, workspace: Workspace) -> bool:
         there, known = _names(workspace), index.run_ids()
         names |= there - known
         gone = known - there
-    rows = [row for row in _rows(workspace, names - gone) if not _is_known(row, again.get(row.run_id))]
+    changed = {*changes.begun, *changes.ended}
+    is_lost = cache(_is_lost)  # Many runs have one keeper.
+    asked = (name for name in names - gone if name in changed or not _is_as_it_was(workspace, again.get(name), is_lost))
+    rows = [row for row in _rows(workspace, asked) if not _is_known(row, again.get(row.run_id))]
     if rows or gone or now != state:
         with index.writing():
             index.remove(gone)
@@ -176,12 +181,39 @@ def _catch_up(index: Index, workspace: Workspace) -> bool:
     return True
 
 
+def _is_as_it_was(workspace: Workspace, known: Row | None, is_lost: Callable[[str], bool]) -> bool:
+    """Say whether a run's record is certainly what it was, and whoever keeps the run alive as he was."""
+    if known is None or known.stamp is None or known.stamp != _stamp(workspace.run(known.run_id).record):
+        return False
+    return known.keeper is None or not is_lost(known.keeper)
+
+
+def _is_lost(keeper: str) -> bool:
+    return is_dead(from_plain(Owner, json.loads(keeper)))
+
+
+def _stamp(path: Path) -> str | None:
+    """Give the state of a file that every change of it touches; None where that cannot be told from it."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    if time.time_ns() - found.st_ctime_ns < _TOO_YOUNG_NS:
+        return None
+    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
 def _is_known(row: Row, known: Row | None) -> bool:
+    """Say whether there is nothing new in a row."""
     if known is None:
         return False
     if row.fault is not None and known.record is not None:
         return known.is_open  # What was known of it stays.
-    return (row.is_open, row.record, row.fault) == (known.is_open, known.record, known.fault)
+    return _news(row) == _news(known)
+
+
+def _news(row: Row) -> tuple[object, ...]:
+    return row.is_open, row.record, row.fault, row.stamp, row.keeper
 
 
 # --- reading ----------------------------------------------------------------------------------------
@@ -197,28 +229,54 @@ def _rows(workspace: Workspace, names: Iterable[str]) -> Iterator[Row]:
 
 def _row(folder: RunFolder) -> Row | None:
     """Read a run; None where there is no such folder."""
+    stamp = _stamp(folder.record)
     try:
-        record = read_record(folder.record)
-    except UserError as error:
+        data = migrated(json.loads(folder.record.read_bytes()))
+        head = from_plain(_Head, {key: data[key] for key in _HEAD_KEYS if key in data})
+        if head.status.is_terminal:
+            return _known_row(folder.run_id, head, data)
+        record = from_plain(RunRecord, data)
+    except (OSError, ValueError) as error:
         if not _is_missing(folder.record):
-            return Row(folder.run_id, fault=str(error))
+            return Row(folder.run_id, fault=unreadable(folder.record, error))
         # It is about to be written, or its folder to be removed.
         return None if _is_missing(folder.root) else Row(folder.run_id)
-    # Who died without a word on how his run ended may still be followed by somebody who gives it: it stays open.
-    is_open = not record.status.is_terminal
-    record = as_it_is(record)
+    true = as_it_is(record)
+    keeper = None if true.status.is_terminal else keeper_of(record)
+    row = _known_row(folder.run_id, replace(head, status=true.status), to_plain(true))
+    return replace(row, is_open=True, stamp=stamp, keeper=None if keeper is None else json.dumps(to_plain(keeper)))
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What of a record is in columns of the index: of a run that is over, all that is read before somebody asks."""
+
+    experiment_name: str
+    status: RunStatus
+    created_utc: str
+    type: RunType
+    parent_run_id: str | None = None
+    archived: bool = False
+    tags: Mapping[str, str | None] = field(default_factory=dict)
+    properties: Mapping[str, str | None] = field(default_factory=dict)
+
+
+_HEAD_KEYS = "experimentName status createdUtc type parentRunId archived tags properties".split()
+
+
+def _known_row(run_id: str, head: _Head, data: dict[str, Any]) -> Row:
     return Row(
-        run_id=record.run_id,
-        created=record.created_utc,
-        experiment=record.experiment_name,
-        status=record.status.value,
-        type=record.type.value,
-        parent=record.parent_run_id,
-        archived=record.archived,
-        is_open=is_open,
-        record=json.dumps(to_plain(record), separators=(",", ":")),
-        tags=record.tags,
-        properties=record.properties,
+        run_id=run_id,
+        created=head.created_utc,
+        experiment=head.experiment_name,
+        status=head.status.value,
+        type=head.type.value,
+        parent=head.parent_run_id,
+        archived=head.archived,
+        is_open=False,
+        record=json.dumps(data, separators=(",", ":")),
+        tags=head.tags,
+        properties=head.properties,
     )
 
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterable
 
 from regiment.jobs.errors import UserError
-from regiment.jobs.record import RunRecord, read_record, record_from
+from regiment.jobs.plain import PlainError
+from regiment.jobs.record import RunRecord, read_record, record_from, unreadable
 from regiment.jobs.runfilter import RunFilter
 from regiment.jobs.workspace import Workspace
 
@@ -32,7 +33,13 @@ def find_runs(
         return _search(workspace, wanted, limit, complain)
     for fault in faults:
         complain(fault)
-    return [record_from(json.loads(text)) for text in found]
+    records = []
+    for run_id, text in found:
+        try:
+            records.append(record_from(json.loads(text)))
+        except PlainError as error:
+            complain(unreadable(workspace.run(run_id).record, error))
+    return records
 
 
 def experiment_names(workspace: Workspace) -> set[str]:

@@ -33,6 +33,13 @@ def wait_for_death(owner: Owner, seconds: float) -> None:
         os.close(pidfd)
 
 
+def keeper_of(record: RunRecord) -> Owner | None:
+    """Give the process whose death ends the run: its coordinator, or the one whose code keeps it."""
+    if record.owner is not None:
+        return record.owner
+    return None if record.coordinator is None else record.coordinator.owner
+
+
 def as_it_is(record: RunRecord) -> RunRecord:
     """Give the record as it is true now: a run whose keeper died without a word on how it ended has failed."""
     if record.status.is_terminal:
