@@ -69,14 +69,16 @@ def _process(row: dict[str, Any], living: bool) -> dict[str, Any]:
     return row
 
 
+_ROW = {"rank": int, "nodeRank": int, "nodeId": str, "name": str, "status": str, "log": str}
+"""What a row has for sure, whatever has befallen its file."""
+
+
 def process_rows(folder: RunFolder) -> list[dict[str, Any]]:
-    """Give the rows of `process_status.json`; none where the run has not come that far."""
+    """Give the rows of `process_status.json` that are whole; none where the run has not come that far."""
     try:
-        rows: list[dict[str, Any]] = json.loads((folder.attempt_logs_link / "process_status.json").read_text("utf-8"))[
-            "processes"
-        ]
-        return rows
-    except (OSError, ValueError, KeyError):
+        rows = json.loads((folder.attempt_logs_link / "process_status.json").read_text("utf-8"))["processes"]
+        return [row for row in rows if all(type(row[key]) is kind for key, kind in _ROW.items())]
+    except (OSError, ValueError, KeyError, TypeError):
         return []
 
 

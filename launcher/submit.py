@@ -29,6 +29,7 @@ from .coordinator.order import Order
 from .mpi import find_mpirun
 from .node import processes
 from .node.messages import Terminal
+from .taken import name_taken
 from .trust import check_is_ours
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _make_folder(spec: JobSpec, workspace: Workspace) -> RunFolder:
     try:
         folder.root.mkdir(mode=0o700)
     except FileExistsError:
-        raise UserError(f"there is a run {name!r} in {workspace.root} already; choose another with --name") from None
+        raise name_taken(folder) from None
     return folder
 
 
