@@ -90,7 +90,7 @@ def _fill_folder(
     write_record(folder.record, record)
     replace_file(folder.job_file, job_text)
     if spec.code is None and spec.code_url is None:
-        found, notes = record_provenance(Path(spec.working_folder or "."), workspace.root, folder)
+        found, notes = record_provenance(spec, Path(spec.working_folder or "."), workspace.root, folder)
     else:
         found, notes = _take_code(spec, workspace, folder)
     write_record(folder.record, replace(record, properties={**record.properties, **found}))
@@ -103,7 +103,7 @@ def _take_code(spec: JobSpec, workspace: Workspace, folder: RunFolder) -> tuple[
 
     def take(code: Path) -> tuple[dict[str, str], tuple[str, ...]]:
         snapshot = take_snapshot(code, workspace.store, folder.code, (workspace.root,))
-        properties, notes = record_provenance(code, workspace.root, folder)
+        properties, notes = record_provenance(spec, code, workspace.root, folder)
         return {**snapshot_properties(snapshot), **properties}, (*snapshot_notes(snapshot), *notes)
 
     if spec.code is not None:
