@@ -211,7 +211,8 @@ def test_a_child_that_cannot_start_says_so_where_it_was_wanted(lab: Lab) -> None
     done = lab.run("run", "--name", "r", "--", "sh", "-c", f"{command}; echo $?")
     assert done.returncode == 0
     *_, error, status = lab.log("r", "70_driver_log.txt").splitlines()
-    assert "there is a run 'r'" in error
+    assert "run 'r'" in error
+    assert "--name" in error
     assert status == "2"
 
 
