@@ -75,19 +75,28 @@ class Programs:
 
     def guarded_environ(self, *layers: Mapping[str, str]) -> dict[str, str]:
         """Give the whole environment of a rank of MPI's, with the guard that ends it when its Python has failed."""
-        environ = self.environ(*layers)
-        folder = f"{self.temporary}/python"
+        return self._with_sitecustomize(self.environ(*layers), "mpi_guard")
+
+    def preload_environ(self, *layers: Mapping[str, str]) -> dict[str, str]:
+        """Give the whole environment of the Python that imports for the ranks and forks them."""
+        # OpenBLAS starts its threads when it is loaded, and who has threads cannot be forked.
+        return self._with_sitecustomize(self.environ({"OPENBLAS_NUM_THREADS": "1"}, *layers), "preload")
+
+    def _with_sitecustomize(self, environ: dict[str, str], module: str) -> dict[str, str]:
+        """Let Python run one of our modules before the program."""
+        folder = f"{self.temporary}/{module}"
         if not os.path.isdir(folder):
-            _write_guard(folder)
+            os.makedirs(self.temporary, mode=0o700, exist_ok=True)
+            _write_sitecustomize(folder, module)
         environ["PYTHONPATH"] = ":".join(filter(None, (folder, environ.get("PYTHONPATH"))))
         return environ
 
 
-def _write_guard(folder: str) -> None:
-    import pkgutil  # Only jobs of type mpi need it.
+def _write_sitecustomize(folder: str, module: str) -> None:
+    import pkgutil  # Only few jobs need it.
 
-    source = pkgutil.get_data(__package__ or "", "mpi_guard.py")
+    source = pkgutil.get_data(__package__ or "", f"{module}.py")
     assert source is not None
-    os.makedirs(folder, mode=0o700)
+    os.mkdir(folder, mode=0o700)
     with open(f"{folder}/sitecustomize.py", "xb") as file:
         file.write(source)
