@@ -47,6 +47,41 @@ class FenceNode:
 
 
 @dataclass(frozen=True)
+class SignalNode:
+    """Send a signal to each of a node's processes, once, and not to what those have started."""
+
+    node: int
+    signal: str
+
+
+@dataclass(frozen=True)
+class JudgeAttempt:
+    """Read the logs of an attempt that failed, to know what kind of cause it was."""
+
+
+@dataclass(frozen=True)
+class EndAttempt:
+    """Tell that an attempt has failed and that another one follows."""
+
+    pause: float
+    """Seconds until then."""
+    left: int
+    """How many more restarts for such a cause there may be after that one, for now."""
+
+
+@dataclass(frozen=True)
+class BeginAttempt:
+    """Make the folders of the state's attempt and tell of it."""
+
+
+@dataclass(frozen=True)
+class Say:
+    """Tell everybody something that a person should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class CollectNode:
     """Bring in what the job wrote on a node."""
 
@@ -72,6 +107,11 @@ Action = (
     | StartNodeProcesses
     | StopNode
     | FenceNode
+    | SignalNode
+    | JudgeAttempt
+    | EndAttempt
+    | BeginAttempt
+    | Say
     | CollectNode
     | ReleaseNode
     | EndRun

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .state import Cause
+
 
 @dataclass(frozen=True)
 class NodeUp:
@@ -75,6 +77,8 @@ class NodeStopped:
     """A node has proved that none of the run's processes is alive there."""
 
     node: int
+    has_new_outputs: bool = False
+    """Whether ./outputs holds something there that the attempt found neither so nor longer."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,40 @@ class StopRequested:
     """Kill at once."""
     grace: float | None = None
     """At most this many seconds between SIGTERM and SIGKILL."""
+    is_persons: bool = False
+    """Whether a person asked for it, and not a signal such as a scheduler's or the end of a terminal."""
+
+
+@dataclass(frozen=True)
+class NodeFenced:
+    """What there is to know after a lost node was fenced."""
+
+    node: int
+    is_clean: bool
+    """Whether nothing of the run is alive there."""
+
+
+@dataclass(frozen=True)
+class AttemptJudged:
+    """The logs of an attempt that failed have been read."""
+
+    cause: Cause
+    """With the blame where it belongs, and its kind."""
+
+
+@dataclass(frozen=True)
+class AttemptBegun:
+    """The folders of a new attempt are there, and all are told."""
+
+
+@dataclass(frozen=True)
+class PreemptionNoticed:
+    """Somebody gave notice that the scheduler will take the nodes away."""
+
+    source: str
+    """Who got it and how, for example `its viewer got SIGUSR1`."""
+    signal: str
+    """The signal's name, which the processes get too."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +162,10 @@ Event = (
     | NodeStopped
     | NodeCollected
     | NodeGone
+    | NodeFenced
+    | AttemptJudged
+    | AttemptBegun
+    | PreemptionNoticed
     | StopRequested
     | RejoinRequested
     | TimePassed

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import ProcessStatus, RunError, RunRecord
+from regiment.jobs.record import RunError, RunRecord
 
-from .decide.words import called, how_it_ended
 from .plan import Plan
 from .state import NodeState, Phase, Process, State
 
@@ -81,6 +80,10 @@ def events_between(old: State, new: State, now: float) -> Iterator[Happening]:
             "graceSeconds": round(max(0.0, new.kill_at - now), 3),
             "force": new.forced,
         }
+    if new.preempting is not None and old.preempting is None:
+        grace = new.policy.preemption_grace
+        signal = new.noticed[0]
+        yield {"event": "preempting", "source": new.preempting, "signal": signal, "remainingSeconds": grace}
     if new.status is not old.status and new.phase is not Phase.ENDED:
         yield {"event": "status", "status": new.status.value}
     for index in range(len(new.nodes)):
@@ -108,45 +111,6 @@ def is_first_failure(state: State, rank: int) -> bool:
     return state.cause is not None and state.cause.rank == rank
 
 
-def run_error(state: State, log: str | None, tail: tuple[str, ...]) -> RunError | None:
-    """Say why a run did not complete, and what became of the processes that are not to blame."""
-    if state.canceled is not None:
-        return RunError(message=state.canceled, followed=tuple(_followed(state)))
-    if state.cause is None:
-        return None
-    cause = state.cause
-    process = state.processes[cause.rank] if cause.rank is not None else None
-    return RunError(
-        message=cause.message,
-        rank=cause.rank,
-        node_id=None if cause.node is None else f"node-{cause.node}",
-        exit_code=process.exit_code if process else None,
-        signal=process.signal if process else None,
-        log=log,
-        tail=tail,
-        followed=tuple(_followed(state)),
-    )
-
-
-_FOLLOWED_WORDS = {
-    ProcessStatus.STOPPED: "stopped by Regiment after that",
-    ProcessStatus.CANCELED: "stopped by Regiment on request",
-    ProcessStatus.LOST: "lost with its node",
-    ProcessStatus.NOT_STARTED: "never started",
-    ProcessStatus.COMPLETED: "had completed",
-}
-
-
-def _followed(state: State) -> Iterator[str]:
-    for rank, process in enumerate(state.processes):
-        if is_first_failure(state, rank):
-            continue
-        words = _FOLLOWED_WORDS.get(process.status)
-        if process.status is ProcessStatus.FAILED:
-            words = f"failed after that: {how_it_ended(process.exit_code, process.signal)}"
-        yield f"{called(rank, process)}: {words or process.status.value}"
-
-
 def process_info(plan: Plan, nodes: tuple[int, ...]) -> dict[str, Any]:
     """Give the content of a `process_info.json` for some nodes of a run."""
     return {
@@ -160,6 +124,25 @@ def process_info(plan: Plan, nodes: tuple[int, ...]) -> dict[str, Any]:
         ],
         "processes": [process_row(plan, p.rank) for p in plan.processes if p.node_rank in nodes],
     }
+
+
+def attempt_ended(state: State, error: RunError | None, pause: float) -> Happening:
+    """Tell that an attempt has failed, and when the next one begins."""
+    cause = state.cause
+    return {
+        "event": "attempt_ended",
+        "attempt": state.attempt,
+        "kind": None if cause is None or cause.kind is None else cause.kind.value,
+        "error": to_plain(error),
+        "nextInSeconds": pause,
+    }
+
+
+def restart_note(state: State, pause: float, left: int) -> str:
+    """Say in a sentence that an attempt has failed, and what follows."""
+    cause = state.cause.message if state.cause is not None else "it failed"
+    text = f"attempt {state.attempt} failed ({cause}); attempt {state.attempt + 1} begins in {pause:g} s"
+    return f"{text}, and {left} more may follow" if left else f"{text}, and is the last one"
 
 
 def run_ended(state: State, error: RunError | None, elapsed: float) -> Happening:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus, RunStatus
+from regiment.jobs.spec import EarlyExit, Restarts
+
+from .causes import CauseClass
 
 
 class Phase(Enum):
@@ -21,6 +24,8 @@ class Phase(Enum):
     """Processes run."""
     STOPPING = "stopping"
     """Processes are being ended."""
+    BETWEEN = "between"
+    """An attempt is over, nothing of it runs, and the next one is due in a moment."""
     COLLECTING = "collecting"
     """Processes are gone; outputs are collected."""
     RELEASING = "releasing"
@@ -32,7 +37,7 @@ class Phase(Enum):
 class NodeState(IntEnum):
     """How far a node has come.
 
-    A node only ever moves forward, but for one that was lost and joins an elastic run again.
+    Within an attempt a node only ever moves forward, but for one that was lost and joins an elastic run again.
     """
 
     STARTING = 0
@@ -81,6 +86,19 @@ class Cause:
     rank: int | None = None
     is_report: bool = False
     """Whether it is only what a launcher's exit code reports; a process that failed explains it."""
+    kind: CauseClass | None = None
+    """What kind of cause it is, once that is known."""
+    is_lasting: bool = False
+    """Whether another attempt would meet the same: a node that cannot do its part."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A restart that was made, and counts until the processes have run long enough since."""
+
+    is_infrastructure: bool
+    at: float
+    """How many seconds the run's processes had run by then, all attempts together."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,15 @@ class Policy:
     min_nodes: int | None = None
     """With how many nodes the run goes on when others are lost; None for one that needs all."""
     world_size: int = 1
+    restarts: Restarts = field(default_factory=Restarts)
+    early_exit: EarlyExit = field(default_factory=EarlyExit)
+    preemption_grace: float | None = None
+    """How long processes may run after a preemption notice; None for as long as they are let."""
+
+    @property
+    def has_restarts(self) -> bool:
+        """Say whether any failure may be followed by another attempt."""
+        return max(self.restarts.max, self.restarts.infrastructure or 0) > 0
 
 
 @dataclass(frozen=True)
@@ -124,16 +151,71 @@ class State:
     """When the grace ends, while processes are being stopped."""
     patience_until: float | None = None
     """When nodes that have not done what this phase waits for are given up."""
+    attempt: int = 0
+    running_since: float | None = None
+    """Since when this attempt's processes run."""
+    stopped_at: float | None = None
+    """When they began to be stopped."""
+    ran_before: float = 0.0
+    """Seconds that the processes of earlier attempts ran."""
+    spent: tuple[Restart, ...] = ()
+    """The restarts that were made."""
+    barren: int = 0
+    """Attempts in a row, up to the last one that ended, that made no progress."""
+    has_new_outputs: bool = False
+    """Whether a node has seen something new in ./outputs in this attempt."""
+    resume_at: float | None = None
+    """When the next attempt begins, between two."""
+    unfenced: frozenset[int] = frozenset()
+    """Lost nodes of which it is not known that nothing of the run is alive there."""
+    late_wish: str | None = None
+    """Why somebody wants the run to end whose attempt had failed by then; no other attempt follows."""
+    preempting: str | None = None
+    """Who gave the notice that the scheduler will take the nodes away, once somebody has."""
+    noticed: tuple[str, ...] = ()
+    """The signals by which that was said; each is passed on once."""
+    preempted_at: float | None = None
+    """When that was."""
+    is_preempted: bool = False
+    """Whether the run was cancelled because of that notice."""
+    early_since: float | None = None
+    """When the first of an attempt's processes ended well, while others of those that count run on."""
+    early_told: bool = False
+    """Whether that was said."""
 
     @property
     def wake_at(self) -> float | None:
         """When `TimePassed` is due, or None for never."""
         times = [self.patience_until]
         if self.phase is Phase.RUNNING:
-            times.append(self.settled_at)
-        if self.policy.time_limit is not None and self.phase in BEFORE_END:
-            times.append(self.started_at + self.policy.time_limit)
+            times += [self.settled_at, self.early_warning_at, self.early_failure_at]
+        if self.phase is Phase.BETWEEN:
+            times.append(self.resume_at)
+        if self.phase in BEFORE_END or self.phase is Phase.BETWEEN:
+            times += [self.time_is_up_at, self.preemption_ends_at]
         return min((time for time in times if time is not None), default=None)
+
+    @property
+    def time_is_up_at(self) -> float | None:
+        """When the run has taken as long as it may; all attempts together."""
+        return None if self.policy.time_limit is None else self.started_at + self.policy.time_limit
+
+    @property
+    def preemption_ends_at(self) -> float | None:
+        """When processes that were told of a preemption are stopped by us."""
+        grace = self.policy.preemption_grace
+        return None if self.preempted_at is None or grace is None else self.preempted_at + grace
+
+    @property
+    def early_warning_at(self) -> float | None:
+        """When it is said that some processes have ended and others have not."""
+        return None if self.early_since is None or self.early_told else self.early_since + self.policy.early_exit.warn
+
+    @property
+    def early_failure_at(self) -> float | None:
+        """When the run is failed for it."""
+        limit = self.policy.early_exit.fail
+        return None if self.early_since is None or limit is None else self.early_since + limit
 
     @property
     def status(self) -> RunStatus:
@@ -164,7 +246,7 @@ class State:
     def exit_status(self) -> ExitStatus:
         """What `regiment run` ends with."""
         if self.canceled is not None:
-            return ExitStatus.CANCELED
+            return ExitStatus.PREEMPTED if self.is_preempted else ExitStatus.CANCELED
         if self.cause is not None:
             return self.cause.exit_status
         return ExitStatus.COMPLETED if self.verdict is RunStatus.COMPLETED else ExitStatus.NODE_ERROR
@@ -176,6 +258,7 @@ _STATUS_OF_PHASE = {
     Phase.PREPARING: RunStatus.PREPARING,
     Phase.RUNNING: RunStatus.RUNNING,
     Phase.STOPPING: RunStatus.FINALIZING,
+    Phase.BETWEEN: RunStatus.STARTING,
     Phase.COLLECTING: RunStatus.FINALIZING,
     Phase.RELEASING: RunStatus.FINALIZING,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import fields
 from enum import Enum
 from typing import Any
 
@@ -11,6 +12,7 @@ from .parameter_form import plain_literal, plain_parameter
 from .spec import (
     ArgvCommand,
     Distribution,
+    EarlyExit,
     Environment,
     JobSpec,
     Mpi,
@@ -18,6 +20,7 @@ from .spec import (
     Plain,
     PyTorch,
     Ray,
+    Restarts,
     ShellCommand,
     TensorFlow,
 )
@@ -168,6 +171,9 @@ def _options(spec: JobSpec) -> Keys:
         "prefix_ranks": options.prefix_ranks,
         "bind": options.bind,
         "grace": options.grace,
+        "restarts": options.restarts,
+        "early_exit": options.early_exit,
+        "preemption_grace": options.preemption_grace,
     }
     given = {key: value for key, value in found.items() if value != getattr(usual, key, None)}
     return {key: _plain(value) for key, value in given.items()}
@@ -176,7 +182,17 @@ def _options(spec: JobSpec) -> Keys:
 def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, (Restarts, EarlyExit)):
+        return _changed(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def _changed(value: Restarts | EarlyExit) -> Any:
+    """Write what differs from the usual; a mere number of restarts as that number."""
+    usual = type(value)()
+    names = [each.name for each in fields(value)]
+    found = {name: getattr(value, name) for name in names if getattr(value, name) != getattr(usual, name)}
+    return found["max"] if list(found) == ["max"] else found
 
 
 def _seconds(seconds: float | None) -> float | None:

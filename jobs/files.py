@@ -10,10 +10,15 @@ from typing import Any
 
 def replace_file(path: Path, content: str) -> None:
     """Write a temporary file beside `path` and rename it into place; mode 0600."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    replace_bytes(path, content.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Do the same with bytes. Nobody can foresee the temporary name, and nothing that is there already is opened."""
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(fd, "wb") as file:
             file.write(content)
         os.replace(temporary, path)
     except BaseException:

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from .files import private_folder
 from .objects import StoredFile
 
 # A file that changes twice within one tick of its file system's clock shows no trace of the second change.
@@ -51,7 +52,7 @@ class HashMemory:
         if self._new == self._known:
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self._path.parent)
             fd, temporary = tempfile.mkstemp(dir=self._path.parent)
         except OSError:
             return

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from .files import private_folder
+
 _STORED_NS = 1_000_000_000 * 10**9  # 2001-09-09; any edit gives a later time
 _CHUNK = 1 << 20
 _LINK_TRIES = 10
@@ -48,7 +50,7 @@ class ObjectStore:
 
     def add(self, file: Path) -> StoredFile:
         """Store a file's content as it is read now. OSError where the file cannot be read or the store not written."""
-        self._unfinished.mkdir(parents=True, exist_ok=True)
+        private_folder(self._unfinished)
         fd, name = tempfile.mkstemp(dir=self._unfinished)
         temporary = Path(name)
         try:
@@ -96,7 +98,7 @@ class ObjectStore:
         temporary.chmod(file.mode)
         os.utime(temporary, ns=(_STORED_NS, _STORED_NS))
         path = self.path(file)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         os.replace(temporary, path)
 
 

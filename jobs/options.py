@@ -22,6 +22,7 @@ from .spec import (
     TensorFlow,
     starts_through_torchrun,
 )
+from .supervision import early_exit, restarts, seconds
 from .tree import ItemList
 
 _NODES = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
@@ -90,6 +91,9 @@ _TABLE: Table = {
     ),
     "bind": Key(one_of(Binding), "the processors each process is bound to (default: none)"),
     "grace": Key(checked(number, check_grace, minimum=0), "seconds between SIGTERM and SIGKILL (default: 30)"),
+    "restarts": Key(restarts, "how often the processes are started again after a failure (default: 0)"),
+    "early_exit": Key(early_exit, "what is done when some processes have ended well and the others go on"),
+    "preemption_grace": Key(seconds, "seconds from a preemption notice until the processes are stopped"),
 }
 options: Reader = section(_TABLE)
 _OF_DISTRIBUTION = ("chief", "evaluator")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from .errors import Fault
 from .source import parse_value
+from .syntax import MAX_DEPTH
 from .tree import Broken, Entry, Place, Scalar, Section, Tree, shorten
-from .treebuilder import MAX_DEPTH
 
 
 def apply_overrides(tree: Section, overrides: Sequence[str]) -> tuple[Section, tuple[Fault, ...]]:

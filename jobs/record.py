@@ -124,6 +124,12 @@ class RunError:
     """Its last lines."""
     followed: tuple[str, ...] = ()
     """What the other processes did, a sentence each."""
+    kind: str | None = None
+    """What kind of cause it is: a `CauseClass` of distribution/causes.py."""
+    details: tuple[str, ...] = ()
+    """What is known besides, a sentence each: the exception, memory that ran out, the core file."""
+    report: str | None = None
+    """The file of the run folder that tells all of it."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,8 @@ class RunRecord:
     tags: Mapping[str, str | None] = field(default_factory=dict)
     properties: Mapping[str, str | None] = field(default_factory=dict)
     attempt: int = 0
+    preempting: str | None = None
+    """Who got notice that the scheduler will take the nodes away, once somebody has."""
     start_time_utc: str | None = None
     end_time_utc: str | None = None
     elapsed_seconds: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .errors import UserError
-from .files import replace_json
+from .files import private_folder, replace_json
 from .plain import PlainError, from_plain, to_plain
 from .record import utc_text
 from .workspace import NAME_RULE, Workspace, is_name
@@ -193,7 +194,7 @@ def _check_name(what: str, name: str) -> None:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror}; name another workspace with --workspace") from None
 
@@ -214,7 +215,7 @@ def _read(path: Path, kind: type[T]) -> T:
 
 def _write_new(path: Path, entry: DataAsset) -> bool:
     """Write a file that must not be there yet, whole or not at all; False if it is there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     replace_json(temporary, to_plain(entry))
     try:
         os.link(temporary, path)

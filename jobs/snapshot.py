@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError
+from .files import private_folder
 from .hashes import HashMemory
 from .ignore import IgnoreRules, read_ignore_rules
 from .objects import ObjectStore, StoredFile
@@ -58,8 +59,8 @@ def take_snapshot(source: Path, store: Path, target: Path, leave_out: Sequence[P
     """
     if not source.exists():
         raise UserError(f"there is no {source} to take the code from; correct 'code'")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    store.mkdir(parents=True, exist_ok=True)
+    private_folder(target.parent)
+    private_folder(store)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         ours = (*leave_out, store, target, unfinished)

@@ -149,6 +149,34 @@ class Binding(Enum):
 
 
 @dataclass(frozen=True)
+class Restarts:
+    """How often a run starts its processes again after a failure, and how soon; all durations in seconds."""
+
+    max: int = 0
+    """After failures of the job's own processes."""
+    infrastructure: int | None = None
+    """After the loss of a node, of a launcher, and the like; None for as often as `max` says."""
+    refill: float = 3600.0
+    """A restart counts no more once the processes have run for that long since: so often an hour, not in a life."""
+    backoff: float = 1.0
+    """Before the first restart; each further one that counts doubles it."""
+    max_backoff: float = 60.0
+    """The longest pause."""
+    progress: float = 60.0
+    """An attempt that ran for less, and left nothing new in ./outputs, made no progress; three in a row end the run."""
+
+
+@dataclass(frozen=True)
+class EarlyExit:
+    """What is done when some processes have ended well and the others go on; in seconds after the first of them."""
+
+    warn: float = 30.0
+    """When it is said."""
+    fail: float | None = None
+    """When the run is failed for it, or None for never."""
+
+
+@dataclass(frozen=True)
 class Options:
     """What Azure's schema lacks: the job file's `regiment:` key and the flags of the same names."""
 
@@ -172,6 +200,10 @@ class Options:
     bind: Binding = Binding.NONE
     preload: tuple[str, ...] | None = None
     """The modules that are imported once a node for `start_method: fork`; None for torch."""
+    restarts: Restarts = Restarts()
+    early_exit: EarlyExit = EarlyExit()
+    preemption_grace: float | None = None
+    """Seconds the processes have after a preemption notice before they are stopped; None for as long as they get."""
 
 
 def starts_through_torchrun(kind: Distribution, options: Options) -> bool:

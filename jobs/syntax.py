@@ -7,6 +7,10 @@ from typing import Any
 
 import yaml
 
+MAX_DEPTH = 64
+"""Deepest nesting of lists and mappings in a job file."""
+TOO_DEEP = f"lists and mappings are nested deeper than {MAX_DEPTH}; make it flatter"
+
 # What libyaml and PyYAML say, and what to tell the user instead; {line} is where the thing that was not closed begins.
 _PROBLEMS: tuple[tuple[str, str], ...] = (
     (
@@ -25,6 +29,8 @@ _PROBLEMS: tuple[tuple[str, str], ...] = (
     ("undefined tag handle", "tags ('!...') are not allowed in a job file; remove it"),
     ("alphabetic or numeric character", "a value cannot start with '*' or '&'; put it in quotes"),
     ("expected alphabetic or numeric", "a value cannot start with '*' or '&'; put it in quotes"),
+    # libyaml reads ahead of what it has told us, and since PyYAML 6.0.4 stops by itself at 1,000.
+    ("exceeded maximum nesting depth", TOO_DEEP),
     (
         "incompatible YAML document",
         "the file asks for a YAML version that there is no reader for; remove its %YAML line",

@@ -14,13 +14,11 @@ import yaml
 
 from .errors import Fault
 from .scalars import CORE, convert, resolve
-from .syntax import describe_syntax_error
+from .syntax import MAX_DEPTH, TOO_DEEP, describe_syntax_error
 from .tree import Broken, Entry, ItemList, Place, Scalar, Section, Tree, shorten
 
 MAX_NODES = 100_000
 """Most scalars, lists and mappings of a file, every alias counted with all it stands for."""
-MAX_DEPTH = 64
-"""Deepest nesting of lists and mappings."""
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -260,7 +258,7 @@ class TreeBuilder:
         return ".".join(parts).replace(".[", "[")
 
     def _stop_too_deep(self, event: Any) -> None:
-        self._stop(event, f"lists and mappings are nested deeper than {MAX_DEPTH}; make it flatter")
+        self._stop(event, TOO_DEEP)
 
     def _stop(self, event: Any, message: str) -> None:
         self._stop_at(self._at(event.start_mark.line), message)

@@ -120,6 +120,16 @@ class RunFolder:
         return self.root / "events.jsonl"
 
     @property
+    def report(self) -> Path:
+        """Why the run did not complete, for people."""
+        return self.root / "report.md"
+
+    @property
+    def report_data(self) -> Path:
+        """The same for programs."""
+        return self.root / "report.json"
+
+    @property
     def code(self) -> Path:
         """The snapshot."""
         return self.root / "code"
@@ -140,6 +150,16 @@ class RunFolder:
         return self.logs / "azureml"
 
     @property
+    def uploads(self) -> Path:
+        """What was uploaded under names that are neither below outputs/ nor logs/."""
+        return self.root / "artifacts"
+
+    @property
+    def metrics(self) -> Path:
+        """What the run's processes logged, one file a process."""
+        return self.root / "metrics"
+
+    @property
     def requests(self) -> Path:
         """What others (cancel, tag) ask of the coordinator, one file a request."""
         return self.root / "requests"
@@ -149,9 +169,13 @@ class RunFolder:
         """The link to the newest attempt's logs."""
         return self.root / "azureml-logs"
 
+    def attempt(self, attempt: int) -> Path:
+        """Give one attempt's folder."""
+        return self.root / "attempts" / str(attempt)
+
     def attempt_logs(self, attempt: int) -> Path:
         """Give one attempt's logs."""
-        return self.root / "attempts" / str(attempt) / "azureml-logs"
+        return self.attempt(attempt) / "azureml-logs"
 
     def brought(self, node_id: str) -> Path:
         """Give where a node other than the first brings what it wrote, until that is merged."""

@@ -14,7 +14,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import regiment
-from regiment.jobs.files import private_folder
+from regiment.jobs.files import private_folder, replace_bytes
 
 _PARTS = (
     "jobs/__init__.py",
@@ -24,6 +24,8 @@ _PARTS = (
     "jobs/files.py",
     "jobs/journal.py",
     "jobs/locations.py",
+    "jobs/metric_values.py",
+    "jobs/metrics.py",
     "jobs/placement.py",
     "jobs/plain.py",
     "jobs/record.py",
@@ -33,10 +35,12 @@ _PARTS = (
     "jobs/workspace.py",
     "distribution",
     "launcher/__init__.py",
+    "launcher/artifacts.py",
     "launcher/backends",
     "launcher/coordinator",
     "launcher/node",
     "launcher/roles.py",
+    "launcher/zips.py",
 )
 """What travels; an import contract keeps it to the standard library."""
 _EPOCH = (2020, 1, 1, 0, 0, 0)
@@ -84,10 +88,7 @@ def _write(path: Path, sources: dict[str, bytes]) -> None:
             # Compiled for this Python; another version finds its own magic number missing and reads the source.
             archive.writestr(zipfile.ZipInfo(f"{name}c", _EPOCH), _compiled(name, sources[name]))
     private_folder(path.parent)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
-        file.write(buffer.getvalue())
-    os.replace(temporary, path)
+    replace_bytes(path, buffer.getvalue())
 
 
 def _compiled(name: str, source: bytes) -> bytes:

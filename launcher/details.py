@@ -39,6 +39,7 @@ def details(folder: RunFolder, record: RunRecord) -> dict[str, Any]:
         **summary(record),
         "description": record.description,
         "attempt": record.attempt,
+        "preempting": record.preempting,
         "error": to_plain(record.error),
         "warnings": [{"source": "regiment", "message": text} for text in record.warnings],
         "inputDatasets": [],

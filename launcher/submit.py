@@ -29,6 +29,7 @@ from .coordinator.order import Order
 from .mpi import find_mpirun
 from .node import processes
 from .node.messages import Terminal
+from .trust import check_is_ours
 
 if TYPE_CHECKING:
     from regiment.jobs.snapshot import Snapshot
@@ -117,6 +118,8 @@ def _make_folder(spec: JobSpec, workspace: Workspace) -> RunFolder:
     try:
         for path in (workspace.runs, workspace.store, workspace.cache):
             private_folder(path)
+            check_is_ours(path)
+        check_is_ours(workspace.root)
     except OSError as error:
         raise UserError(
             f"{workspace.root} cannot be the workspace: {error.strerror}; name another with --workspace"
@@ -164,7 +167,7 @@ def _user_name() -> str | None:
 
 def _start_coordinator(order: Order, folder: RunFolder) -> socket.socket:
     """Start the coordinator in a session of its own and hand it the order; secrets go through the socket only."""
-    folder.own_logs.mkdir(parents=True, exist_ok=True)
+    private_folder(folder.own_logs)
     log = os.open(folder.own_logs / "coordinator.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     argv = [order.agent_python, "-I", "-S", order.zip, "coordinator"]

@@ -15,7 +15,7 @@ from regiment.jobs.record import RunRecord, read_record
 from regiment.jobs.workspace import RunFolder
 
 from .liveness import as_it_is, is_dead, wait_for_death
-from .node import messages
+from .node import messages, scratch
 from .node.channel import Channel
 from .node.loop import Loop
 from .view import View
@@ -68,6 +68,9 @@ class Viewer:
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # As nohup wants it, and a shell for what it starts in the background.
             self._loop.on_signal(number, self._interrupted(number) if owns_run else self._leave(number))
+        if owns_run:
+            for number in (signal.SIGUSR1, signal.SIGUSR2):
+                self._loop.on_signal(number, self._noticed(number))
         self._tick()
         try:
             self._loop.run()
@@ -88,6 +91,9 @@ class Viewer:
         record = read_record(self._folder.record)
         if record.coordinator is not None:
             wait_for_death(record.coordinator.owner, _LAST_WORDS_LIMIT)
+            if record.coordinator.socket is not None and is_dead(record.coordinator.owner):
+                # Its nodes do that too, unless it was killed before it had any.
+                scratch.remove_socket_of_dead(record.coordinator.socket)
         record = as_it_is(read_record(self._folder.record))
         error = NodeError(_lost_message(record))
         error.exit_status = ExitStatus(record.exit_status or ExitStatus.NODE_ERROR)
@@ -123,9 +129,12 @@ class Viewer:
                 return
             reason = f"cancelled by {name or _SHOWN.get(number, number.name)}"
             grace = _HANG_UP_GRACE if number is signal.SIGHUP else None
-            self.tell(messages.StopRun(reason, self._interrupts > 1, grace))
+            self.tell(messages.StopRun(reason, self._interrupts > 1, grace, is_persons=number is signal.SIGINT))
 
         return handle
+
+    def _noticed(self, number: signal.Signals) -> Callable[[], None]:
+        return lambda: self.tell(messages.Noticed(number.name))
 
     def _give_up(self) -> None:
         """Kill a coordinator that does not answer; without it the agents end everything when their leases are over."""

@@ -62,3 +62,14 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
         report.outcome = "failed"
         report.longrepr = f"skipped, which counts as a failure in CI: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in numbers what the chaos run came to; its parts may have run in several processes."""
+    reports = (report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ()))
+    parts = [dict(report.user_properties)["chaos"] for report in reports if "chaos" in dict(report.user_properties)]
+    if parts:
+        faults, right, survivors, seconds = (sum(numbers) for numbers in zip(*parts, strict=True))
+        terminalreporter.write_line(
+            f"chaos: {faults} random faults, {right} right verdicts, {survivors} survivors, in {seconds:.0f} s"
+        )

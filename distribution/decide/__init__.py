@@ -13,15 +13,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..events import (
+    AttemptBegun,
+    AttemptJudged,
     Event,
     LauncherExited,
     NodeCollected,
     NodeFailed,
+    NodeFenced,
     NodeGone,
     NodeLost,
     NodePrepared,
     NodeStopped,
     NodeUp,
+    PreemptionNoticed,
     ProcessExited,
     ProcessStarted,
     RejoinRequested,
@@ -32,6 +36,8 @@ from ..state import Phase, State
 from .changes import Decision
 from .ends import launcher_exited, process_exited
 from .nodes import node_failed, node_gone, node_lost
+from .preemption import preemption_noticed
+from .restarts import attempt_begun, attempt_judged, node_fenced
 from .stopping import node_collected, node_stopped
 from .up import node_prepared, node_up, process_started, rejoin_requested
 from .wishes import stop_requested, time_passed
@@ -55,6 +61,10 @@ _RULES: Mapping[type[Any], Callable[[State, Any, float], Decision]] = {
     NodeStopped: node_stopped,
     NodeCollected: node_collected,
     NodeGone: node_gone,
+    NodeFenced: node_fenced,
+    AttemptJudged: attempt_judged,
+    AttemptBegun: attempt_begun,
+    PreemptionNoticed: preemption_noticed,
     StopRequested: stop_requested,
     RejoinRequested: rejoin_requested,
     TimePassed: time_passed,

@@ -22,6 +22,13 @@ def alive(state: State, before: NodeState) -> tuple[int, ...]:
     return tuple(i for i, node in enumerate(state.nodes) if node < before)
 
 
+def taken_away(state: State) -> State:
+    """Give the state of a run that ends because of a notice; as it was where it ends for another reason."""
+    if state.preempting is None or state.canceled is not None or state.cause is not None:
+        return state
+    return replace(state, canceled=f"preempted: {state.preempting}", is_preempted=True)
+
+
 def with_node(state: State, index: int, node: NodeState) -> State:
     """Give the state with one node's state changed."""
     return replace(state, nodes=(*state.nodes[:index], node, *state.nodes[index + 1 :]))

@@ -9,7 +9,8 @@ from regiment.jobs.record import ProcessStatus
 
 from ..events import LauncherExited, NodeLost, ProcessExited
 from ..state import Cause, NodeState, Phase, Process, State
-from .changes import Decision, with_node, with_process
+from .changes import Decision, taken_away, with_node, with_process
+from .early import watched
 from .nodes import can_do_without, node_lost
 from .stopping import complete, stop
 from .words import called, failure_message, how_it_ended, launcher_message, left_early
@@ -27,6 +28,8 @@ def process_exited(state: State, event: ProcessExited, now: float) -> Decision:
     process = state.processes[event.rank]
     if process.status.has_ended:
         return state, ()
+    if state.phase is Phase.RUNNING and process.ends_run:
+        state = taken_away(state)
     status = _ended_status(state, event)
     state = with_process(
         state,
@@ -37,6 +40,8 @@ def process_exited(state: State, event: ProcessExited, now: float) -> Decision:
         state = _blame_process(state, event, process)
         if state.phase is Phase.RUNNING and state.policy.launcher_restarts == 0:
             state = _settled_by(state, now + SETTLE)
+    elif status is ProcessStatus.CANCELED and state.phase is Phase.RUNNING:
+        state = _settled_by(state, now + SETTLE)  # It was told of a preemption, and may be missed by the others.
     elif status is ProcessStatus.STOPPED and state.policy.one_launcher and state.phase is Phase.RUNNING:
         state = _launcher_ends_all(state, event, process, now)
     if state.is_complete and state.cause is not None and state.cause.is_report:
@@ -48,7 +53,7 @@ def process_exited(state: State, event: ProcessExited, now: float) -> Decision:
         return complete(state, now)
     if state.settled_at is not None and _is_all_told(state):
         return stop(state, now)
-    return state, ()
+    return watched(state, now), ()
 
 
 def _settled_by(state: State, at: float) -> State:

@@ -10,14 +10,16 @@ from regiment.jobs.record import ProcessStatus
 from ..actions import FenceNode
 from ..events import NodeFailed, NodeGone, NodeLost
 from ..state import BEFORE_END, Cause, NodeState, Phase, Process, State
-from .changes import Decision, with_node
-from .stopping import complete, settle, stop
+from .changes import Decision, taken_away, with_node
+from .stopping import collect, complete, settle, stop
 from .up import move_up
 
 
 def node_failed(state: State, event: NodeFailed, now: float) -> Decision:
     """End the run for a node that could not do its part."""
-    state = _blame_node(state, event.node, event.reason, now)
+    state = _blame_node(state, event.node, event.reason, now, is_lasting=True)
+    if state.phase is Phase.BETWEEN:
+        return collect(state, now)
     return stop(state, now) if state.phase in BEFORE_END else (state, ())
 
 
@@ -27,7 +29,10 @@ def node_lost(state: State, event: NodeLost, now: float) -> Decision:
         return state, ()
     state = with_node(state, event.node, NodeState.LOST)
     state = replace(state, processes=tuple(_lost(p, now) if p.node == event.node else p for p in state.processes))
+    state = replace(state, unfenced=state.unfenced | {event.node})
     fence = (FenceNode(event.node),)
+    if state.phase is Phase.BETWEEN:
+        return state, fence
     if can_do_without(state, event.node):
         state, actions = _go_on_without(state, now)
         return state, fence + actions
@@ -45,7 +50,7 @@ def can_do_without(state: State, node: int) -> bool:
 def _go_on_without(state: State, now: float) -> Decision:
     if state.phase is Phase.RUNNING and state.is_complete:
         return complete(state, now)
-    return move_up(state)
+    return move_up(state, now)
 
 
 def _lost(process: Process, now: float) -> Process:
@@ -54,11 +59,13 @@ def _lost(process: Process, now: float) -> Process:
     return replace(process, status=ProcessStatus.LOST, ended_at=now)
 
 
-def _blame_node(state: State, node: int, reason: str, now: float) -> State:
+def _blame_node(state: State, node: int, reason: str, now: float, *, is_lasting: bool = False) -> State:
     # Once the outputs are in (or the run was ended for another reason) a node's end changes nothing.
+    if state.phase is not Phase.RELEASING:
+        state = taken_away(state)
     if state.cause is not None or state.canceled is not None or state.phase is Phase.RELEASING:
         return state
-    return replace(state, cause=Cause(f"node-{node} {reason}", ExitStatus.NODE_ERROR, now, node))
+    return replace(state, cause=Cause(f"node-{node} {reason}", ExitStatus.NODE_ERROR, now, node, is_lasting=is_lasting))
 
 
 def node_gone(state: State, event: NodeGone, now: float) -> Decision:

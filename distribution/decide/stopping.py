@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..actions import Action, CollectNode, EndRun, FenceNode, ReleaseNode, StopNode
+from ..actions import Action, CollectNode, EndRun, FenceNode, JudgeAttempt, ReleaseNode, StopNode
 from ..events import NodeCollected, NodeStopped
 from ..state import NodeState, Phase, State
 from .changes import Decision, alive, any_running, with_node
@@ -20,6 +20,7 @@ def stop(state: State, now: float, grace: float | None = None) -> Decision:
     grace = 0.0 if state.forced else min(state.policy.grace, grace if grace is not None else state.policy.grace)
     aborted = [i for i, node in enumerate(state.nodes) if node is NodeState.STARTING]
     state = replace(state, phase=Phase.STOPPING, kill_at=now + grace, patience_until=now + grace + STOP_MARGIN)
+    state = replace(state, stopped_at=now, unfenced=state.unfenced.union(aborted))
     for node in aborted:
         state = with_node(state, node, NodeState.LOST)
     actions: tuple[Action, ...] = tuple(FenceNode(node) for node in aborted)
@@ -31,7 +32,7 @@ def stop(state: State, now: float, grace: float | None = None) -> Decision:
 def settle(state: State, now: float) -> Decision:
     """Move to the next phase if every node that still lives has done its part of this one."""
     if state.phase is Phase.STOPPING and not alive(state, NodeState.STOPPED):
-        return _collect(state, now)
+        return _end_attempt(state) if _may_go_on(state) else collect(state, now)
     if state.phase is Phase.COLLECTING and not alive(state, NodeState.COLLECTED):
         return release(state, now)
     if state.phase is Phase.RELEASING and not alive(state, NodeState.GONE):
@@ -39,9 +40,25 @@ def settle(state: State, now: float) -> Decision:
     return state, ()
 
 
-def _collect(state: State, now: float) -> Decision:
+def _may_go_on(state: State) -> bool:
+    """Say whether another attempt may follow, as far as that can be said before the logs have been read."""
+    return (
+        state.cause is not None
+        and state.canceled is None
+        and not state.cause.is_lasting
+        and (state.attempt > 0 or state.running_since is not None)
+        and state.policy.has_restarts
+    )
+
+
+def _end_attempt(state: State) -> Decision:
+    return replace(state, phase=Phase.BETWEEN, kill_at=None, patience_until=None), (JudgeAttempt(),)
+
+
+def collect(state: State, now: float) -> Decision:
+    """Have what the job wrote brought in, once nothing of it is alive."""
     nodes = alive(state, NodeState.COLLECTED)
-    state = replace(state, phase=Phase.COLLECTING, kill_at=None, patience_until=None)
+    state = replace(state, phase=Phase.COLLECTING, kill_at=None, patience_until=None, resume_at=None)
     if state.forced or not nodes:
         return release(state, now)
     return state, tuple(CollectNode(node) for node in nodes)
@@ -59,13 +76,14 @@ def complete(state: State, now: float) -> Decision:
     """Go on to the outputs; what the run does not wait for, and never ends by itself, is stopped before."""
     state = replace(state, cause=None, settled_at=None)
     is_more_there = any_running(state) or any(process.is_joining for process in state.processes)
-    return stop(state, now) if is_more_there else _collect(state, now)
+    return stop(state, now) if is_more_there else collect(state, now)
 
 
 def node_stopped(state: State, event: NodeStopped, now: float) -> Decision:
     """Take down that nothing of the run is alive on a node."""
     if state.nodes[event.node] >= NodeState.STOPPED or state.phase is not Phase.STOPPING:
         return state, ()
+    state = replace(state, has_new_outputs=state.has_new_outputs or event.has_new_outputs)
     return settle(with_node(state, event.node, NodeState.STOPPED), now)
 
 

@@ -19,7 +19,7 @@ def node_up(state: State, event: NodeUp, now: float) -> Decision:
     state = with_node(state, event.node, NodeState.UP)
     if state.phase is Phase.RUNNING:
         return state, (PrepareNode(event.node),)
-    return move_up(state)
+    return move_up(state, now)
 
 
 def node_prepared(state: State, event: NodePrepared, now: float) -> Decision:
@@ -30,17 +30,17 @@ def node_prepared(state: State, event: NodePrepared, now: float) -> Decision:
         return with_node(state, event.node, NodeState.PREPARED), (StartNodeProcesses(event.node),)
     if state.phase is not Phase.PREPARING:
         return state, ()
-    return move_up(with_node(state, event.node, NodeState.PREPARED))
+    return move_up(with_node(state, event.node, NodeState.PREPARED), now)
 
 
-def move_up(state: State) -> Decision:
+def move_up(state: State, now: float) -> Decision:
     """Move on if all nodes (of an elastic run: all that were not lost) have come as far as this phase wants them."""
     present = [i for i, node in enumerate(state.nodes) if node is not NodeState.LOST]
     if state.phase is Phase.STARTING and all(state.nodes[i] is NodeState.UP for i in present):
         state = replace(state, phase=Phase.PREPARING, patience_until=None)
         return state, tuple(PrepareNode(i) for i in present)
     if state.phase is Phase.PREPARING and all(state.nodes[i] is NodeState.PREPARED for i in present):
-        return replace(state, phase=Phase.RUNNING), (StartProcesses(),)
+        return replace(state, phase=Phase.RUNNING, running_since=now), (StartProcesses(),)
     return state, ()
 
 

@@ -7,22 +7,30 @@ from dataclasses import replace
 from ..actions import Action, StopNode
 from ..events import NodeLost, StopRequested, TimePassed
 from ..state import BEFORE_END, NodeState, Phase, State
-from .changes import Decision, alive
+from .changes import Decision, alive, taken_away
+from .early import early_time_passed
 from .nodes import node_lost
-from .stopping import STOP_MARGIN, release, stop
+from .restarts import resume
+from .stopping import STOP_MARGIN, collect, release, stop
 
 
 def stop_requested(state: State, event: StopRequested, now: float) -> Decision:
     """End the run as its user wants; a second wish with force kills at once."""
+    if state.phase is Phase.STOPPING and state.late_wish is None:
+        state = replace(state, late_wish=event.reason)
     if event.force and not state.forced:
         state = replace(state, forced=True)
         if state.phase in (Phase.STOPPING, Phase.COLLECTING):
             return _hurry(state, event, now)
+    if state.phase is Phase.BETWEEN:
+        return collect(replace(state, canceled=event.reason), now)
     if state.phase is Phase.STOPPING and event.grace is not None:
         return _shorten(state, event.grace, now)
     if state.phase not in BEFORE_END:
         return state, ()
-    if state.cause is None:
+    if not event.is_persons:
+        state = taken_away(state)
+    if state.cause is None and state.canceled is None:
         state = replace(state, canceled=event.reason)
     return stop(state, now, event.grace)
 
@@ -46,9 +54,16 @@ def _hurry(state: State, event: StopRequested, now: float) -> Decision:
 
 def time_passed(state: State, event: TimePassed, now: float) -> Decision:
     """Do what is due by now."""
-    limit = state.policy.time_limit
-    if limit is not None and state.phase in BEFORE_END and now >= state.started_at + limit:
-        return stop_requested(state, StopRequested(f"time limit of {limit:g} s reached"), now)
+    is_going_on = state.phase in BEFORE_END or state.phase is Phase.BETWEEN
+    if is_going_on and state.time_is_up_at is not None and now >= state.time_is_up_at:
+        reason = f"time limit of {state.policy.time_limit:g} s reached"
+        return stop_requested(state, StopRequested(reason, is_persons=True), now)
+    if state.phase in BEFORE_END and state.preemption_ends_at is not None and now >= state.preemption_ends_at:
+        return stop(taken_away(state), now)
+    if state.phase is Phase.BETWEEN and state.resume_at is not None and now >= state.resume_at:
+        return resume(state, now)
+    if state.phase is Phase.RUNNING and (early := early_time_passed(state, now)) is not None:
+        return early
     if state.settled_at is not None and state.phase is Phase.RUNNING and now >= state.settled_at:
         return stop(state, now)
     if state.patience_until is None or now < state.patience_until:

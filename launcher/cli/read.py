@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from regiment.jobs.errors import ExitStatus, NodeError, RegimentError, UserError
-from regiment.jobs.files import replace_json
+from regiment.jobs.files import private_folder, replace_json
 from regiment.jobs.journal import read_journal
 from regiment.jobs.record import RunRecord, read_record
 from regiment.jobs.workspace import RunFolder, Workspace, find_workspace
@@ -146,7 +146,7 @@ def _is_elastic(folder: RunFolder) -> bool:
 
 def _ask(folder: RunFolder, record: RunRecord, request: dict[str, Any]) -> None:
     """Leave a request for a run's coordinator, and tell it that there is one."""
-    folder.requests.mkdir(exist_ok=True)
+    private_folder(folder.requests)
     replace_json(folder.requests / f"{time.time_ns()}-{secrets.token_hex(4)}.json", request)
     connection = connect(record)
     if connection is not None:

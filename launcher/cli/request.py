@@ -34,10 +34,12 @@ from regiment.jobs.spec import (
     Options,
     Plain,
     PyTorch,
+    Restarts,
     StartMethod,
     StopWhen,
     TensorFlow,
 )
+from regiment.jobs.supervision import check_restarts
 from regiment.jobs.tree import Place
 from regiment.jobs.workspace import Workspace, find_workspace
 
@@ -145,6 +147,8 @@ def check_interactive(spec: JobSpec, options: argparse.Namespace) -> None:
         raise UserError("--interactive needs this terminal until the run ends; leave --detach out")
     if spec.options.min_nodes is not None:
         raise UserError("--interactive: the ranks of an elastic job change; give a fixed number of nodes, --nodes N")
+    if spec.options.restarts.max or spec.options.restarts.infrastructure:
+        raise UserError("--interactive: a session has one attempt; leave restarts out, --max-restarts 0")
     if options.interactive >= count:
         raise UserError(f"--interactive: there is no rank {options.interactive}; {_ranks_of(count)}")
 
@@ -284,6 +288,7 @@ def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
         "stop_when": options.stop_when and StopWhen(options.stop_when),
         "bind": options.bind and Binding(options.bind),
         "grace": options.grace,
+        "restarts": _restarts(spec.options.restarts, options.max_restarts),
         "mpirun": options.mpirun,
         "prefix": _prefix(options.prefix),
         "prefix_ranks": options.prefix_ranks,
@@ -302,6 +307,13 @@ def _modules(names: list[str] | None) -> tuple[str, ...] | None:
     for name in names or ():
         _checked("--preload", check_module, name)
     return None if names is None else tuple(names)
+
+
+def _restarts(restarts: Restarts, count: int | None) -> Restarts | None:
+    if count is None:
+        return None
+    _checked("--max-restarts", check_restarts, count)
+    return replace(restarts, max=count)
 
 
 def _prefix(text: str | None) -> tuple[str, ...] | None:

@@ -27,6 +27,8 @@ def _lines(run: dict[str, Any]) -> Iterator[str]:
         ("ended", run["endTimeUtc"] or ""),
         ("folder", run["folder"]),
     ]
+    if run["error"] is not None and run["error"]["report"] is not None:
+        head.append(("report", f"{run['folder']}/{run['error']['report']}"))
     yield tabulate(head, tablefmt="plain", disable_numparse=True)
     if run["error"] is not None:
         yield ""
@@ -43,6 +45,7 @@ def _lines(run: dict[str, Any]) -> Iterator[str]:
 
 def _error_lines(error: dict[str, Any]) -> Iterator[str]:
     yield error["message"]
+    yield from map(_printable, error["details"])
     if error["tail"]:
         yield f"last {len(error['tail'])} lines of {error['log']}:"
         yield from (f"    {_printable(line)}" for line in error["tail"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from regiment.jobs.files import private_folder
+
 from ..node.scratch import remove
 
 
@@ -27,7 +29,7 @@ def merge(brought: Path, target: Path, node_id: str) -> list[str]:
 
 def _place_folder(path: Path, destination: Path) -> None:
     if not os.path.lexists(destination) and _parents_are_folders(destination):
-        destination.mkdir(parents=True)
+        private_folder(destination)
     _remove_if_empty(path)
 
 
@@ -35,7 +37,7 @@ def _place_file(path: Path, destination: Path) -> bool:
     if not _parents_are_folders(destination):
         return False
     if not os.path.lexists(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(destination.parent)
         path.rename(destination)
         return True
     if _same_content(path, destination):
@@ -51,7 +53,7 @@ def _keep_apart(path: Path, target: Path, node_id: str, relative: Path) -> Path:
         folder = target / (node_id if number == 1 else f"{node_id}.{number}")
         destination = folder / relative
         if _parents_are_folders(destination) and not os.path.lexists(destination):
-            destination.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(destination.parent)
             path.rename(destination)
             return destination
         number += 1

@@ -11,32 +11,29 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from regiment.distribution import actions, blame, events, history
+from regiment.distribution import actions, events, history
 from regiment.distribution.decide import decide
 from regiment.distribution.plan import LauncherKind, NodePlan, Plan
 from regiment.distribution.planner import make_plan
+from regiment.distribution.report import Report, run_error
 from regiment.distribution.state import Phase, Policy, State, first_state
+from regiment.jobs.files import private_folder
 from regiment.jobs.record import CoordinatorRecord, NodeRecord, read_record
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
 from ..node import messages, processes, scratch
 from ..node.loop import Loop
 from .collected import merge, remove_inputs
+from .investigation import investigate
 from .nodes import Nodes
 from .order import Order
 from .recorder import Recorder
 from .session import Session
-from .verdict import last_lines, shell_exit_code
+from .verdict import shell_exit_code
 from .watchers import Watchers, Wish
 
 _OWNER_GONE_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for a run whose terminal is gone, or whose coordinator is told to end."""
-
-
-_MOST_SUSPECTS = 1000
-"""Processes whose last lines are read for the verdict."""
-_MOST_LINES = 500
-"""Lines of mpirun's log in which errors of ranks are looked for."""
 
 
 class Coordinator:
@@ -67,6 +64,7 @@ class Coordinator:
         self._state = first_state(_policy(order, self._plan), slots, time.monotonic(), helpers)
         self._session = Session(self.loop, order.terminal)
         self._wake_timer: int | None = None
+        self._report: Report | None = None
 
     def run(self) -> None:
         """See the run through."""
@@ -74,6 +72,8 @@ class Coordinator:
         processes.become_subreaper("regiment-coord")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.loop.on_signal(number, self._told_to_end(number))
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            self.loop.on_signal(number, self._told_of_preemption(number))
         self.loop.on_signal(signal.SIGCHLD, processes.reap_orphans)
         self._make_folders()
         self._introduce()
@@ -97,21 +97,24 @@ class Coordinator:
         )
         recorder.planned(self._plan, self._state)
         recorder.write_now()
-        grace = self._spec.options.grace
-        recorder.event(history.run_started(recorder.record, self._plan, str(self._folder.root), grace))
+        self._tell_start()
         recorder.event({"event": "status", "status": self._state.status.value})
         for note in self._plan.notes:
             recorder.note("warning", note)
         self._watchers.accept_owner()
 
+    def _tell_start(self) -> None:
+        recorder, grace = self._recorder, self._spec.options.grace
+        recorder.event(history.run_started(recorder.record, self._plan, str(self._folder.root), grace))
+
     def _make_folders(self) -> None:
         attempt = self._recorder.record.attempt
-        self._folder.attempt_logs(attempt).mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder.attempt_logs(attempt))
         link = self._folder.attempt_logs_link
         link.unlink(missing_ok=True)
         link.symlink_to(self._folder.attempt_logs(attempt).relative_to(self._folder.root))
         for path in (self._folder.outputs, self._folder.own_logs, self._folder.requests):
-            path.mkdir(parents=True, exist_ok=True)
+            private_folder(path)
 
     def _make_plan(self) -> Plan:
         order = self._order
@@ -154,7 +157,9 @@ class Coordinator:
                 code=str(self._folder.code) if spec.code else None,
                 log_prefix=node_log_prefix(node_id, spec.instance_count),
                 plan=node if spec.inputs or spec.outputs else None,
-                is_again=self._nodes.is_again(action.node),
+                is_again=self._state.attempt > 0 or self._nodes.is_again(action.node),
+                gpus=(node.node.gpus or ()) if self._state.attempt > 0 else (),
+                looks_at_outputs=self._state.policy.has_restarts,
             ),
         )
 
@@ -193,6 +198,7 @@ class Coordinator:
         left = self._nodes.fence(action.node)
         if left:
             self._recorder.note("warning", f"node-{action.node}: processes {left} cannot be killed")
+        self._happened(events.NodeFenced(action.node, is_clean=not left))
 
     def collect_node(self, action: actions.CollectNode) -> None:
         """Bring in what the job wrote on a node."""
@@ -201,6 +207,49 @@ class Coordinator:
     def release_node(self, action: actions.ReleaseNode) -> None:
         """Let a node's agent go."""
         self._nodes.tell(action.node, messages.Release())
+
+    def signal_node(self, action: actions.SignalNode) -> None:
+        """Tell a node's processes of a preemption."""
+        ends_at = self._state.preemption_ends_at
+        remaining = None if ends_at is None else round(max(0.0, ends_at - time.monotonic()), 3)
+        self._nodes.tell(action.node, messages.Notify(action.signal, self._state.preempting or "", remaining))
+
+    def say(self, action: actions.Say) -> None:
+        """Tell everybody something that a person should know."""
+        self._recorder.note("warning", action.text)
+
+    # --- attempts -----------------------------------------------------------------------------------
+
+    def judge_attempt(self, action: actions.JudgeAttempt) -> None:
+        """Find out what an attempt failed of, and of what kind that is."""
+        self._state, self._report = self._investigate()
+        self._recorder.decided(self._state)
+        cause, report = self._state.cause, self._report
+        assert cause is not None and report is not None and report.cause is not None
+        self._happened(events.AttemptJudged(replace(cause, kind=report.cause.kind)))
+
+    def _investigate(self) -> tuple[State, Report | None]:
+        return investigate(self._folder, self._plan, self._state, self._nodes.circumstances)
+
+    def end_attempt(self, action: actions.EndAttempt) -> None:
+        """Tell that an attempt has failed, and that another one follows."""
+        recorder, state = self._recorder, self._state
+        recorder.attempt_ended(self._report)
+        recorder.event(history.attempt_ended(state, run_error(self._report), action.pause))
+        recorder.note("warning", history.restart_note(state, action.pause, action.left))
+
+    def begin_attempt(self, action: actions.BeginAttempt) -> None:
+        """Make the folders of a new attempt and tell of it."""
+        recorder = self._recorder
+        recorder.record = replace(recorder.record, attempt=self._state.attempt)
+        self._make_folders()
+        self._nodes.forget_attempt()
+        self._watchers.forget_logs()
+        self._plan = self._make_plan()
+        recorder.planned(self._plan, self._state)
+        recorder.write_now()
+        self._tell_start()
+        self._happened(events.AttemptBegun())
 
     # --- the end ------------------------------------------------------------------------------------
 
@@ -215,12 +264,13 @@ class Coordinator:
     def _end(self) -> None:
         self._merge_what_nodes_wrote()
         self._note_what_lost_nodes_left()
-        self._state = state = blame.reconsidered(self._state, self._last_words())
-        recorder = self._recorder
+        self._state, report = self._investigate()
+        recorder, state = self._recorder, self._state
         recorder.decided(state)
+        error = run_error(report)
+        if report is not None:
+            recorder.report(report)
         now = time.monotonic()
-        log = self._log_of_cause()
-        error = history.run_error(state, log, last_lines(self._folder.root / log) if log and _tells_more(state) else ())
         elapsed = round(now - recorder.started_at, 3)
         recorder.record = replace(
             recorder.record,
@@ -235,28 +285,6 @@ class Coordinator:
         self._watchers.flush()
         self._tidy()
         self.loop.stop()
-
-    def _last_words(self) -> dict[int, tuple[str, ...]]:
-        ranks = blame.suspects(self._state)[:_MOST_SUSPECTS]
-        launcher = self._plan.nodes[0].launcher
-        log = f"azureml-logs/{launcher.log}" if launcher is not None and launcher.log else None
-        through = blame.said_through_mpirun(last_lines(self._folder.root / log, _MOST_LINES) if log else ())
-        return {rank: last_lines(self._folder.root / self._log_of(rank)) + through.get(rank, ()) for rank in ranks}
-
-    def _log_of(self, rank: int) -> str:
-        return f"azureml-logs/{self._plan.processes[rank].log}"
-
-    def _log_of_cause(self) -> str | None:
-        cause = self._state.cause
-        if cause is None or cause.node is None:
-            return None
-        if cause.rank is not None:
-            return self._log_of(cause.rank)
-        launcher = self._plan.nodes[cause.node].launcher
-        if launcher is not None and launcher.log is not None:
-            return f"azureml-logs/{launcher.log}"
-        node_id = f"node-{cause.node}"
-        return f"azureml-logs/{node_log_prefix(node_id, self._spec.instance_count)}55_azureml-execution-{node_id}.txt"
 
     def _merge_what_nodes_wrote(self) -> None:
         for node in self._plan.nodes[1:]:
@@ -285,12 +313,7 @@ class Coordinator:
                 )
 
     def _tidy(self) -> None:
-        for entry in os.scandir(self._sockets):
-            if entry.is_dir(follow_symlinks=False):
-                scratch.remove(entry.path)  # A launcher's, on a node whose keeper is lost too.
-            else:
-                os.unlink(entry.path)
-        os.rmdir(self._sockets)
+        scratch.remove_sockets(self._sockets)
         scratch.remove_shared_memory(self._sockets)
         brought = [self._folder.brought(node.node.node_id) for node in self._plan.nodes[1:]]
         for folder in (*brought, *(path.parent for path in brought[:1]), self._folder.requests):
@@ -305,8 +328,10 @@ class Coordinator:
 
     def _wished(self, wish: Wish) -> None:
         match wish:
-            case messages.StopRun(reason, force, grace):
-                self._happened(events.StopRequested(reason, force, grace))
+            case messages.StopRun(reason, force, grace, is_persons):
+                self._happened(events.StopRequested(reason, force, grace, is_persons))
+            case messages.Noticed(name):
+                self._happened(events.PreemptionNoticed(f"its viewer got {name}", name))
             case messages.Rejoin():
                 self._happened(events.RejoinRequested())
             case messages.LookAtRequests():
@@ -328,7 +353,8 @@ class Coordinator:
                 continue
             match request:
                 case {"request": "cancel"}:
-                    self._happened(events.StopRequested(str(request.get("reason")), bool(request.get("force"))))
+                    reason, force = str(request.get("reason")), bool(request.get("force"))
+                    self._happened(events.StopRequested(reason, force, is_persons=True))
                 case {"request": "rejoin"}:
                     self._happened(events.RejoinRequested())
 
@@ -341,11 +367,9 @@ class Coordinator:
         reason = f"its coordinator got {number.name}"
         return lambda: self._happened(events.StopRequested(reason, grace=_OWNER_GONE_GRACE))
 
-
-def _tells_more(state: State) -> bool:
-    """Say whether the log of what failed has words about it; of what was killed or lost it has only earlier ones."""
-    cause = state.cause
-    return cause is not None and (cause.rank is not None or cause.is_report)
+    def _told_of_preemption(self, number: signal.Signals) -> Callable[[], None]:
+        source = f"its coordinator got {number.name}"
+        return lambda: self._happened(events.PreemptionNoticed(source, number.name))
 
 
 def _policy(order: Order, plan: Plan) -> Policy:
@@ -358,6 +382,9 @@ def _policy(order: Order, plan: Plan) -> Policy:
         launcher=launchers[0].kind.value if launchers else "the launcher",
         one_launcher=any(launcher.kind is LauncherKind.MPIRUN for launcher in launchers),
         min_nodes=options.min_nodes,
+        restarts=options.restarts,
+        early_exit=options.early_exit,
+        preemption_grace=options.preemption_grace,
     )
 
 
@@ -381,6 +408,11 @@ _ACTIONS: dict[type[Any], Callable[[Coordinator, Any], None]] = {
     actions.StartNodeProcesses: Coordinator.start_node_processes,
     actions.StopNode: Coordinator.stop_node,
     actions.FenceNode: Coordinator.fence_node,
+    actions.SignalNode: Coordinator.signal_node,
+    actions.JudgeAttempt: Coordinator.judge_attempt,
+    actions.EndAttempt: Coordinator.end_attempt,
+    actions.BeginAttempt: Coordinator.begin_attempt,
+    actions.Say: Coordinator.say,
     actions.CollectNode: Coordinator.collect_node,
     actions.ReleaseNode: Coordinator.release_node,
     actions.EndRun: Coordinator.end_run,

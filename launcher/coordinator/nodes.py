@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from regiment.distribution import events
+from regiment.distribution.causes import Circumstances
 from regiment.distribution.planner import wants_ports
 from regiment.distribution.tasks import node_slots
 from regiment.jobs.data import DataInput, DataMode
@@ -77,6 +78,8 @@ class Nodes:
         self._released: set[int] = set()
         self._lives = [0] * self._count
         self._noted: set[str] = set()
+        self.circumstances: dict[int, Circumstances] = {}
+        """What nodes saw when a process ended otherwise than well, by rank."""
 
     def start(self) -> None:
         """Start one keeper and agent a node."""
@@ -109,6 +112,11 @@ class Nodes:
         """Say whether a node was there before and was lost."""
         return self._lives[index] > 0
 
+    def forget_attempt(self) -> None:
+        """Forget the ports of an attempt that is over, and how its processes ended."""
+        self._ports = {}
+        self.circumstances.clear()
+
     def reserve_ports(self) -> None:
         """Have the nodes hold the ports the processes need: one on node 0 to meet at, and one each where wanted."""
         self._ports = {}
@@ -139,6 +147,7 @@ class Nodes:
             python=self._order.agent_python,
             outputs=str(self._collected(index, self._folder.outputs)),
             logs=str(self._collected(index, self._folder.logs)),
+            metrics=str(self._folder.metrics),
             fetched=str(self._folder.fetched),
             views=any(
                 isinstance(item, DataInput) and item.mode is DataMode.READ_ONLY_MOUNT
@@ -222,6 +231,8 @@ class Nodes:
                 if signal_name is not None:
                     # Its launcher may not notice for as long as the ranks have nothing to say to each other.
                     self._happened(events.LauncherExited(index, None, signal_name, is_daemon=True))
+            case messages.Noticed(name):
+                self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name))
             case messages.LogGrew(rank, size):
                 self._on_log(rank, size)
             case messages.Note(level, text):
@@ -248,12 +259,14 @@ class Nodes:
                 return events.NodeFailed(index, reason)
             case messages.Started(rank, pid, given_rank):
                 return events.ProcessStarted(rank, pid, given_rank)
-            case messages.Exited(rank, exit_code, name, asked, at):
+            case messages.Exited(rank, exit_code, name, asked, at, circumstances):
+                if circumstances is not None:
+                    self.circumstances[rank] = circumstances
                 same_clock = self._hellos[index].boot_id == self._boot_id != "unknown"
                 return events.ProcessExited(rank, exit_code, name, asked, at if same_clock else time.monotonic())
             case messages.LauncherEnded(exit_code, name):
                 return events.LauncherExited(index, exit_code, name)
-            case messages.Stopped():
-                return events.NodeStopped(index)
+            case messages.Stopped(has_new_outputs):
+                return events.NodeStopped(index, has_new_outputs)
             case messages.Collected():
                 return events.NodeCollected(index)

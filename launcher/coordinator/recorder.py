@@ -10,11 +10,12 @@ from typing import Any
 from regiment.distribution import history
 from regiment.distribution.plan import Plan
 from regiment.distribution.planner import masked_plan
-from regiment.distribution.state import State
-from regiment.jobs.files import append_text, replace_json
+from regiment.distribution.report import Report, markdown
+from regiment.distribution.state import Phase, State
+from regiment.jobs.files import append_text, private_folder, replace_file, replace_json
 from regiment.jobs.journal import Journal
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import RunRecord, utc_text, write_record
+from regiment.jobs.record import RunRecord, RunStatus, utc_text, write_record
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
 from ..node.loop import Loop
@@ -103,7 +104,7 @@ class Recorder:
             prefix = node_log_prefix(node.node.node_id, len(plan.nodes))
             if prefix:
                 folder = logs / prefix
-                folder.mkdir(exist_ok=True)
+                private_folder(folder)
                 replace_json(folder / "process_info.json", history.process_info(plan, (node.node.index,)))
 
     def follow(self, old: State, new: State) -> None:
@@ -128,9 +129,22 @@ class Recorder:
             line = f"{self.utc(time.monotonic())} {node_id} {state}\n"
             self._attempt(lambda: append_text(self._folder.own_logs / name, line))
 
+    def attempt_ended(self, report: Report | None) -> None:
+        """Write down an attempt's last state and why it failed where that stays, with its logs."""
+        self._attempt(self._write_process_status)
+        if report is not None:
+            folder = self._folder.attempt(report.attempt)
+            self._attempt(lambda: replace_json(folder / self._folder.report_data.name, to_plain(report)))
+            self._attempt(lambda: replace_file(folder / self._folder.report.name, markdown(report)))
+
     def decided(self, state: State) -> None:
         """Take the verdict's state, in which the blame may have moved."""
         self._state = state
+
+    def report(self, report: Report) -> None:
+        """Write why the run did not complete, for programs and for people."""
+        self._attempt(lambda: replace_json(self._folder.report_data, to_plain(report)))
+        self._attempt(lambda: replace_file(self._folder.report, markdown(report)))
 
     def write_now(self) -> None:
         """Bring `run.json` and the status files up to date."""
@@ -142,7 +156,7 @@ class Recorder:
         state = self._state
         if state is not None:
             nodes = tuple(replace(node, state=history.node_word(state, node.index)) for node in self.record.nodes)
-            self.record = replace(self.record, status=state.status, nodes=nodes)
+            self.record = replace(self.record, status=state.status, nodes=nodes, preempting=state.preempting)
         write_record(self._folder.record, self.record)
 
     def _rewrite(self) -> None:
@@ -159,7 +173,8 @@ class Recorder:
             "schema": 1,
             "runId": plan.run_id,
             "attempt": plan.attempt,
-            "status": state.status.value,
+            # Between two attempts the file is the earlier one's, which has failed; the run goes on.
+            "status": (RunStatus.FAILED if state.phase is Phase.BETWEEN else state.status).value,
             "updatedUtc": self.utc(time.monotonic()),
         }
         replace_json(logs / "process_status.json", {**head, "processes": rows})

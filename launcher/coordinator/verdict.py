@@ -14,18 +14,23 @@ _OF_TORCHRUN = re.compile(r"^(torch\.distributed\.elastic\.multiprocessing\.erro
 _TRACEBACK = "Traceback (most recent call last):"
 
 
-def last_lines(path: Path, count: int = _TAIL_LINES) -> tuple[str, ...]:
+def last_lines(path: Path, count: int = _TAIL_LINES, size: int = _TAIL_BYTES) -> tuple[str, ...]:
     """Give the last lines of a log, reading only its end; lines are cut at 2,000 characters."""
+    return tail_of(path, size)[-count:]
+
+
+def tail_of(path: Path, size: int = _TAIL_BYTES) -> tuple[str, ...]:
+    """Give all lines in the last `size` bytes of a log; lines are cut at 2,000 characters."""
     try:
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            data = file.read(_TAIL_BYTES)
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - size))
+            data = file.read(size)
     except OSError:
         return ()
     # Open MPI ends some of its lines with zeros.
     lines = data.replace(b"\0", b"").rstrip().decode("utf-8", "backslashreplace").splitlines()
-    return tuple(line[:_LINE_LENGTH] for line in _without_torchruns_own(lines)[-count:])
+    return tuple(line[:_LINE_LENGTH] for line in _without_torchruns_own(lines))
 
 
 def _without_torchruns_own(lines: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from ..node.channel import Channel, accept, listen
 from ..node.loop import Loop
 from .recorder import Recorder
 
-Wish = messages.StopRun | messages.LookAtRequests | messages.Rejoin | messages.TerminalLog
+Wish = messages.StopRun | messages.Noticed | messages.LookAtRequests | messages.Rejoin | messages.TerminalLog
 """What somebody who looks on may want."""
 _PATIENCE = 256 * 1024
 """Bytes that may wait for one watcher before it is told no more of growing logs."""
@@ -61,6 +61,10 @@ class Watchers:
             # One that has stopped reading finds all of a log when it goes on; only events are kept for it.
             if channel.waiting < _PATIENCE:
                 channel.send({"event": "log", "rank": rank, "size": size})
+
+    def forget_logs(self) -> None:
+        """Forget the logs of an attempt that is over; the next one's begin anew."""
+        self._log_sizes.clear()
 
     def flush(self) -> None:
         """Wait until the last words are out."""

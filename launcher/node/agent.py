@@ -81,7 +81,7 @@ class Agent:
         self._coordinator: Channel | None = None
         self._lease_timer: int | None = self.loop.call_later(_FIRST_CALL_LIMIT, self._give_up_coordinator)
         self._log = NodeLog(config.node_id, self._log_trouble)
-        self._ranks = Ranks(self.loop, config, keeper, self._log, self.tell)
+        self._ranks = self._new_ranks()
         self._has_views = has_views
         self._workplace = Workplace(config, self._log, has_views, self._warn)
         self._held_ports: list[socket.socket] = []
@@ -90,9 +90,11 @@ class Agent:
     def run(self) -> int:
         """Work until released."""
         self.loop.on_read(self._listener.fileno(), self._accept)
-        self.loop.on_signal(signal.SIGCHLD, self._ranks.reap)
+        self.loop.on_signal(signal.SIGCHLD, lambda: self._ranks.reap())
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.on_signal(number, self._told_to_end)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            self.loop.on_signal(number, self._notice(number))
         self.loop.run()
         return self._exit_status
 
@@ -149,6 +151,9 @@ class Agent:
     def reserve_ports(self, message: messages.ReservePorts) -> None:
         """Hold ports: bound but not listening, so that the job's processes can take them and plain binders cannot."""
         ports = []
+        for held in self._held_ports:
+            held.close()  # They were an earlier attempt's.
+        self._held_ports = []
         for _ in range(message.count):
             holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -166,8 +171,31 @@ class Agent:
         def done(reason: str | None) -> None:
             self.tell(messages.Prepared() if reason is None else messages.Failed(f"cannot prepare: {reason}"))
 
+        before = self._ranks if self._workplace.order is not None else None
+        if before is not None:
+            self._ranks = self._new_ranks()
+
+        def make() -> None:
+            if before is not None:
+                before.end_logs(_DRAIN_LIMIT)
+            if message.gpus:
+                from .drain import wait_for_memory  # It costs more to import than most agents have time for.
+
+                self._say(wait_for_memory(message.gpus))
+            self._workplace.make()
+
         self._workplace.take(message)
-        self._in_thread(self._workplace.make, done)
+        self._in_thread(make, done)
+
+    def _new_ranks(self) -> Ranks:
+        """Give an attempt its own ranks: what is late of an earlier one's must not touch it, and nobody hears it."""
+
+        def tell(message: messages.FromAgent) -> None:
+            if self._ranks is ranks:
+                self.tell(message)
+
+        ranks = Ranks(self.loop, self._config, self._keeper, self._log, tell)
+        return ranks
 
     def start(self, message: messages.Start) -> None:
         """Start the processes in the folder that was made for them."""
@@ -187,8 +215,23 @@ class Agent:
     def stop(self, message: messages.Stop) -> None:
         """End the processes and report when nothing of them is left."""
         self._workplace.abandon()
-        self._ranks.when_clean(lambda: self.tell(messages.Stopped()))
+        self._ranks.when_clean(self._stopped)
         self._ranks.stop(message.grace)
+
+    def notify(self, message: messages.Notify) -> None:
+        """Tell the processes that the node will be taken away."""
+        self._ranks.notify(message)
+
+    def _stopped(self) -> None:
+        found: list[bool] = []
+
+        def done(reason: str | None) -> None:
+            self.tell(messages.Stopped(any(found)))
+
+        if self._workplace.looks_at_outputs:
+            self._in_thread(lambda: found.append(self._workplace.has_new_outputs()), done)
+        else:
+            done(None)
 
     def collect(self, message: messages.Collect) -> None:
         """Bring in what the job wrote, once nothing of it can write any more."""
@@ -234,6 +277,9 @@ class Agent:
     def _told_to_end(self) -> None:
         self.tell(messages.Failed("failed: its agent was told to end by a signal"))
 
+    def _notice(self, number: signal.Signals) -> Callable[[], None]:
+        return lambda: self.tell(messages.Noticed(number.name))
+
     def _give_up_coordinator(self) -> None:
         """End everything, but save what the job wrote, although nobody waits for it any more."""
         self._lease_timer = None
@@ -246,6 +292,10 @@ class Agent:
     def _bring_in_alone(self) -> None:
         self._bring_in()
         self._workplace.put_away()
+
+    def _say(self, text: str | None) -> None:
+        if text is not None:
+            self._log_trouble(text)
 
     def _log_trouble(self, text: str) -> None:
         self._warn(f"{self._config.node_id}: {text}")
@@ -292,6 +342,7 @@ _HANDLERS: dict[type[Any], Callable[[Agent, Any], None]] = {
     messages.StartDaemon: Agent.start_daemon,
     messages.RemoteShellEnded: Agent.remote_shell_ended,
     messages.Stop: Agent.stop,
+    messages.Notify: Agent.notify,
     messages.Collect: Agent.collect,
     messages.Release: Agent.release,
 }

@@ -30,6 +30,8 @@ class NodeConfig:
     """Where the node brings what the job wrote to ./outputs."""
     logs: str
     """Where it brings what the job wrote to ./logs."""
+    metrics: str
+    """Where its processes write what they log, one file each."""
     fetched: str
     """Where downloads lie, once for all the run's nodes of this machine."""
     views: bool = False

@@ -8,13 +8,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from regiment.jobs.files import private_folder
+
 
 def copy_code(code: Path, target: Path) -> int:
     """Copy the snapshot into a writable folder of the node's own; gives the number of files.
 
     Never hard links: a job may write into its files, and the snapshot is shared by all runs.
     """
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(target.parent)
     target.mkdir(mode=0o700)
     count = 0
     for folder, relative in _folders(code):
@@ -44,7 +46,7 @@ def collect(
     problems: list[str] = []
     if not written.is_dir():
         return moved, problems
-    target.mkdir(parents=True, exist_ok=True)
+    private_folder(target)
     for folder, relative in _folders(written, leave_out):
         for entry in os.scandir(folder):
             if relative == "." and entry.name in leave_out:
@@ -59,11 +61,11 @@ def collect(
 
 def _bring(entry: os.DirEntry[str], written: Path, destination: Path, original: Path | None) -> int:
     if entry.is_dir(follow_symlinks=False):
-        destination.mkdir(parents=True, exist_ok=True)
+        private_folder(destination)
         return 0
     if not entry.is_symlink() and (not entry.is_file() or (original is not None and _unchanged(entry, original))):
         return 0
-    destination.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(destination.parent)
     destination = _free(destination)
     if entry.is_symlink():
         destination.symlink_to(_moved_link(Path(entry.path), written))

@@ -35,8 +35,8 @@ def forkable(programs: Programs, process: ProcessPlan) -> Forkable:
             raise NotPlain("its command has a prefix")
         _check_shell(environ)
         words = shell_words(words[-1], environ)
-    call = python_call(words)
     program = _check_python(words[0], environ, programs.plan.node.python)
+    call = python_call(words)
     if process.shell_at is not None:
         if f"BASH_FUNC_{words[0]}%%" in environ:
             raise NotPlain(f"{words[0]} is a function of the shell's")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -29,6 +28,9 @@ def main() -> None:
     # Terminal signals are the coordinator's business; whoever wants the node to end tells its agent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Until the agent can take them; it passes them on.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     lifeline_read, lifeline_write = os.pipe()
     keeper = os.getpid()
     agent = os.fork()
@@ -36,7 +38,8 @@ def main() -> None:
         os.close(lifeline_write)
         _become_agent(config, keeper, lifeline_read)
     os.close(lifeline_read)
-    _forward(signal.SIGTERM, agent)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        _forward(number, agent)
     _wait_for(agent)
     left = processes.kill_all(config["tag"], keeper, (), _KILL_LIMIT)
     if left:
@@ -82,17 +85,10 @@ def _tidy(socket_path: str) -> None:
     folder = os.path.dirname(socket_path)
     _try(os.unlink, socket_path)
     _try(os.unlink, f"{socket_path}.rsh")
+    _try(os.unlink, f"{socket_path}.preemption")
     scratch.remove(f"{socket_path}.tmp")
     scratch.remove(scratch.shared_memory(socket_path))
-    coordinators = f"{folder}/coordinator.sock"
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(coordinators)
-        except ConnectionRefusedError:
-            _try(os.unlink, coordinators)  # Its coordinator was killed and could not.
-        except OSError:
-            pass
-    _try(os.rmdir, folder)
+    scratch.remove_socket_of_dead(f"{folder}/coordinator.sock")
 
 
 def _try(remove: Callable[[str], None], path: str) -> None:

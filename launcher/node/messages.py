@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from regiment.distribution.causes import Circumstances
 from regiment.distribution.plan import NodePlan
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.plain import PlainError, from_plain, to_plain
@@ -46,7 +47,12 @@ class Prepare:
     plan: NodePlan | None = None
     """What is planned for the node so far, where it has inputs or outputs."""
     is_again: bool = False
-    """Whether the node was there before and was lost: what it left in its folders is used again."""
+    """Whether the node was there before, in an earlier attempt or until it was lost: what it left in its folders is
+    used again."""
+    gpus: tuple[str, ...] = ()
+    """GPUs whose memory an earlier attempt has to have given back before this one starts."""
+    looks_at_outputs: bool = False
+    """Whether it is asked at the attempt's end if that has written anything new."""
     type: Literal["prepare"] = "prepare"
 
 
@@ -100,6 +106,18 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Notify:
+    """Tell the processes that the scheduler will take the nodes away."""
+
+    signal: str
+    """The name of the signal that each of them gets once."""
+    source: str
+    remaining: float | None = None
+    """Seconds they have, where that is known."""
+    type: Literal["notify"] = "notify"
+
+
+@dataclass(frozen=True)
 class Collect:
     """Bring ./outputs and ./logs into the run folder and put the working folder away."""
 
@@ -113,7 +131,18 @@ class Release:
     type: Literal["release"] = "release"
 
 
-ToAgent = CoordinatorHello | ReservePorts | Prepare | Start | StartDaemon | RemoteShellEnded | Stop | Collect | Release
+ToAgent = (
+    CoordinatorHello
+    | ReservePorts
+    | Prepare
+    | Start
+    | StartDaemon
+    | RemoteShellEnded
+    | Stop
+    | Notify
+    | Collect
+    | Release
+)
 
 # --- agent to coordinator ---------------------------------------------------------------------------
 
@@ -181,6 +210,8 @@ class Exited:
     """Whether we or its launcher had sent it a signal before."""
     at: float
     """The node's monotonic clock, in seconds."""
+    circumstances: Circumstances | None = None
+    """What the node saw besides, where the process ended otherwise than well and than it was asked to."""
     type: Literal["exited"] = "exited"
 
 
@@ -230,6 +261,8 @@ class LogGrew:
 class Stopped:
     """Nothing of the run is alive on the node but keeper and agent."""
 
+    has_new_outputs: bool = False
+    """Whether the attempt has left something new, where that was asked for."""
     type: Literal["stopped"] = "stopped"
 
 
@@ -249,6 +282,14 @@ class Note:
     type: Literal["note"] = "note"
 
 
+@dataclass(frozen=True)
+class Noticed:
+    """Somebody (a scheduler, most likely) gave us notice by a signal that the nodes will be taken away."""
+
+    signal: str
+    type: Literal["noticed"] = "noticed"
+
+
 FromAgent = (
     AgentHello
     | PortsReserved
@@ -263,6 +304,7 @@ FromAgent = (
     | Stopped
     | Collected
     | Note
+    | Noticed
 )
 
 # --- viewers to coordinator -------------------------------------------------------------------------
@@ -284,6 +326,8 @@ class StopRun:
     force: bool = False
     grace: float | None = None
     """At most this many seconds between SIGTERM and SIGKILL."""
+    is_persons: bool = False
+    """Whether a person wants it, and not just a signal."""
     type: Literal["stopRun"] = "stopRun"
 
 
@@ -311,7 +355,7 @@ class TerminalLog:
     type: Literal["terminalLog"] = "terminalLog"
 
 
-FromViewer = Watch | StopRun | LookAtRequests | Rejoin | TerminalLog
+FromViewer = Watch | StopRun | Noticed | LookAtRequests | Rejoin | TerminalLog
 
 
 def pack(message: ToAgent | FromAgent | FromViewer) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 
+from regiment.jobs.files import append_text, private_folder
+
 
 class Kind(Enum):
     """The logs of one node that are not a process's."""
@@ -29,7 +31,7 @@ class NodeLog:
 
     def open(self, folder: Path) -> None:
         """Say where the logs go; what was written before is not kept."""
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         self._folder = folder
 
     def path(self, kind: Kind) -> Path:
@@ -42,7 +44,6 @@ class NodeLog:
         if self._folder is None:
             return
         try:
-            with self.path(kind).open("a", encoding="utf-8") as file:
-                file.write(f"{datetime.now(timezone.utc).isoformat()} {text}\n")
+            append_text(self.path(kind), f"{datetime.now(timezone.utc).isoformat()} {text}\n")
         except OSError as error:
             self._on_trouble(f"{self.path(kind)} cannot be written: {error.strerror}")

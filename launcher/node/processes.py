@@ -66,6 +66,31 @@ def is_zombie(pid: int) -> bool:
     return fields is None or fields[0] in ("Z", "X")
 
 
+def is_stopped(pid: int) -> bool:
+    """Say whether a process has been stopped by a signal and waits for SIGCONT."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] == "T"
+
+
+def is_ready_for(pid: int, number: signal.Signals) -> bool:
+    """Say whether a process does something else at a signal than to end: it catches, ignores or blocks it."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            fields = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        masks = [int(fields[name], 16) for name in ("SigCgt", "SigIgn", "SigBlk")]
+    except (OSError, KeyError, ValueError):
+        return False
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+def program_name(pid: int) -> str:
+    """Give the name of the program that a process runs; nothing where it has ended."""
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return ""
+
+
 def descendants(root: int) -> list[int]:
     """Give the pids of all living children, grandchildren and so on of a process."""
     children: dict[int, list[int]] = {}

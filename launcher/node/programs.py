@@ -28,7 +28,14 @@ class Programs:
 
     def __init__(self, config: NodeConfig, plan: NodePlan) -> None:
         self.plan = plan
-        self.own: Mapping[str, str] = {processes.TAG: config.tag, "REGIMENT_SOCKET": config.socket}
+        self.preemption_file = f"{config.socket}.preemption"
+        """What the processes find written there once a notice has come; the keeper removes it."""
+        self.own: Mapping[str, str] = {
+            processes.TAG: config.tag,
+            "REGIMENT_SOCKET": config.socket,
+            "REGIMENT_PREEMPTION_FILE": self.preemption_file,
+            "REGIMENT_METRICS": config.metrics,
+        }
         """What every process of the run has, whoever starts it: how to find it, and how it finds us."""
         self.remote_shell = f"{config.socket}.rsh"
         """Path of the program by which a launcher reaches other nodes."""

@@ -48,6 +48,7 @@ class LogPump:
         self._idle = threading.Event()
         self._idle.set()
         self._lock = threading.Lock()
+        self._closed = False
         threading.Thread(target=self._work, name="log-pump", daemon=True).start()
 
     def open(self, name: str, path: Path) -> int:
@@ -75,8 +76,13 @@ class LogPump:
         """Wait until all pipes are at their end and written down; False if they are not in time."""
         return self._idle.wait(seconds)
 
+    def close(self) -> None:
+        """End once all pipes are at their end; there will be no others."""
+        self._closed = True
+        os.write(self._wake_write, b"\0")
+
     def _work(self) -> None:
-        while True:
+        while not (self._closed and self._idle.is_set()):
             for key, _ in self._selector.select(self._time_to_next_notice()):
                 if key.fd == self._wake_read:
                     os.read(self._wake_read, 4096)
@@ -84,6 +90,9 @@ class LogPump:
                 else:
                     self._move(key.data)
             self._give_notices(time.monotonic())
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
 
     def _take_new(self) -> None:
         with self._lock:

@@ -19,9 +19,12 @@ from .channel import Channel
 from .config import NodeConfig
 from .loop import Loop
 from .nodelog import Kind, NodeLog
+from .notices import Notices, write_notice
 from .programs import Programs
 from .pump import LogPump
 from .spawn import CannotStart, spawn
+from .stopped import StoppedRanks
+from .witness import Witness
 from .wrapped import launched_rank, launched_variables, number
 
 if TYPE_CHECKING:
@@ -85,7 +88,10 @@ class Ranks:
         self._shared_memory: set[str] = set()
         self._stopping = False
         self._terminated = False
+        self._witness: Witness | None = None
         self._on_clean: list[Callable[[], None]] = []
+        self._notices = Notices(loop, self._pids, self._warn)
+        self._stopped_ranks = StoppedRanks(loop, self._pids, self._warn)
         self.clean = False
         """Whether it is proved that none of the run's processes is alive here, and none will be started."""
 
@@ -98,6 +104,8 @@ class Ranks:
         plan = order.plan
         self._programs, self._terminal, self._logs = Programs(self._config, plan), order.terminal, logs
         self._ranks = {process.rank: Rank(process) for process in plan.processes}
+        self._stopped_ranks.watch()
+        self._witness = Witness()
         if plan.preload is not None:
             self._start_forks(self._programs, plan.preload)
         elif plan.launcher is None:
@@ -124,6 +132,7 @@ class Ranks:
             with self._bound_to(rank.plan.cpus):
                 rank.pid = spawn(argv, programs.environ(rank.plan.environ), output, self._terminal_of(rank))
             self._tell(messages.Started(rank.plan.rank, rank.pid))
+            self._stopped_ranks.watch()
         except CannotStart as error:
             os.write(output, f"{error}\n".encode())
             self._ended(rank, error.exit_code, None)
@@ -146,8 +155,9 @@ class Ranks:
         """Take down a rank that was forked for us, and its end where that was quicker."""
         rank.pid = pid
         self._tell(messages.Started(rank.plan.rank, pid))
+        self._stopped_ranks.watch()
         if status is not None:
-            self._ended(rank, *processes.outcome(status))
+            self._ended(rank, *processes.outcome(status), dumped_core=os.WCOREDUMP(status))
         elif self._stopping:
             self._send_late(rank)
 
@@ -228,13 +238,15 @@ class Ranks:
                 self._tell(messages.Started(rank.plan.rank, pid, rank.given_rank))
                 if self._stopping:
                     self._send_late(rank)
+            case {"type": "asked", "signal": (signal.SIGUSR1 | signal.SIGUSR2) as number}:
+                self._tell(messages.Noticed(signal.Signals(number).name))
             case {"type": "asked", "signal": int(number)}:
                 # Its launcher ends all ranks when one fails; once we do that ourselves, they have our grace.
                 if not self._stopping:
                     rank.send(signal.Signals(number))
             case {"type": "ended", "status": int(status)}:
                 rank.asked = rank.asked or bool(data.get("asked"))
-                self._ended(rank, *processes.outcome(status))
+                self._ended(rank, *processes.outcome(status), dumped_core=os.WCOREDUMP(status))
 
     def wrapper_hung_up(self, channel: Channel) -> None:
         """End the process of a wrapper that went without a report; it is reaped as our orphan."""
@@ -281,16 +293,27 @@ class Ranks:
                 self._forks.reaped(pid, status)
             for rank in self._ranks.values():
                 if rank.pid == pid:
-                    self._ended(rank, *processes.outcome(status))
+                    self._ended(rank, *processes.outcome(status), dumped_core=os.WCOREDUMP(status))
 
-    def _ended(self, rank: Rank, exit_code: int | None, signal_name: str | None) -> None:
+    def _ended(self, rank: Rank, exit_code: int | None, signal_name: str | None, *, dumped_core: bool = False) -> None:
         if rank.ended:
             return
+        at = time.monotonic()
         rank.ended = True
+        seen = None
+        if self._witness is not None and exit_code != 0 and not rank.asked:
+            seen = self._witness.circumstances(rank.pid, dumped_core=dumped_core)
+        self._tell(messages.Exited(rank.plan.rank, exit_code, signal_name, rank.asked, at, seen))
         self._log.write(Kind.EXECUTION, f"rank {rank.plan.rank} ended: {signal_name or f'exit code {exit_code}'}")
-        self._tell(messages.Exited(rank.plan.rank, exit_code, signal_name, rank.asked, time.monotonic()))
         if self._stopping and not self._any_running():
             self.end_launchers(self._tidy_limit)
+
+    def _pids(self) -> dict[int, int]:
+        """Give the pids of the ranks that run."""
+        return {number: rank.pid for number, rank in self._ranks.items() if rank.running and rank.pid is not None}
+
+    def _warn(self, text: str) -> None:
+        self._tell(messages.Note("warning", f"{self._config.node_id}: {text}"))
 
     def _any_running(self) -> bool:
         return any(rank.running for rank in self._ranks.values())
@@ -319,6 +342,12 @@ class Ranks:
         # A stopped process would not see the SIGTERM before it goes on.
         self._send_all(signal.SIGCONT)
 
+    def notify(self, order: messages.Notify) -> None:
+        """Pass a notice on to each process, once and to nothing that it has started."""
+        if self._programs is not None and not self._stopping:
+            write_notice(self._programs.preemption_file, order)
+            self._notices.pass_on(signal.Signals[order.signal])
+
     def when_clean(self, callback: Callable[[], None]) -> None:
         """Call back as soon as it is proved that nothing of the run is alive here."""
         if self.clean:
@@ -339,6 +368,11 @@ class Ranks:
             self._loop.call_later(_SWEEP_INTERVAL, lambda: self._end_leftovers(patience - _SWEEP_INTERVAL))
         else:
             self._sweep()
+
+    def end_logs(self, seconds: float) -> None:
+        """Wait, in a thread that may, for the last lines; nothing will be started any more."""
+        self._pump.wait_until_idle(seconds)
+        self._pump.close()
 
     def wait_for_logs(self, seconds: float) -> bool:
         """Wait, in a thread that may, until all that was printed is in its file."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Callable
 
 
 def shared_memory(socket: str) -> str:
@@ -17,6 +19,28 @@ def remove_shared_memory(sockets: str) -> None:
     for name in os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else ():
         if name.startswith(beginning):
             remove(f"/dev/shm/{name}")
+
+
+def remove_sockets(folder: str) -> None:
+    """Remove the folder of a run's sockets, with what the launchers of lost nodes have left in it."""
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            remove(entry.path)
+        else:
+            _try(os.unlink, entry.path)
+    _try(os.rmdir, folder)
+
+
+def remove_socket_of_dead(path: str) -> None:
+    """Remove the socket of a coordinator that was killed, and its folder if no node has a socket there any more."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            _try(os.unlink, path)
+        except OSError:
+            pass  # It is gone, or its queue is full: then somebody listens.
+    _try(os.rmdir, os.path.dirname(path))
 
 
 def remove(folder: str) -> None:
@@ -40,3 +64,10 @@ def remove_if_empty(folder: str) -> None:
         os.rmdir(os.path.dirname(folder))
     except OSError:
         pass  # Another run or node has something in it, or was faster.
+
+
+def _try(remove_one: Callable[[str], None], path: str) -> None:
+    try:
+        remove_one(path)
+    except OSError:
+        pass  # Others were faster, or still use it; no verdict hangs on this.

@@ -14,6 +14,7 @@ from regiment.distribution.plan import NodePlan
 from . import folders, messages, processes, scratch
 from .config import NodeConfig
 from .nodelog import Kind, NodeLog
+from .progress import NewOutputs
 
 if TYPE_CHECKING:
     from .inputs import Inputs
@@ -34,12 +35,14 @@ class Workplace:
         self._inputs: Inputs | None = None
         self._at_rest = threading.Event()
         self._at_rest.set()
+        self._has_inputs = False
+        self._new_outputs: NewOutputs | None = None
         self.order: messages.Prepare | None = None
 
     def take(self, order: messages.Prepare) -> None:
         """Take the order for what `make` is to do."""
         self.order = order
-        if order.plan is not None:
+        if order.plan is not None and not self._has_inputs:
             self._inputs = self._make_inputs(order.plan)
         self._at_rest.clear()
 
@@ -49,6 +52,15 @@ class Workplace:
             self._make()
         finally:
             self._at_rest.set()
+
+    @property
+    def looks_at_outputs(self) -> bool:
+        """Say whether the attempt is asked at its end if it has written anything new."""
+        return self._new_outputs is not None
+
+    def has_new_outputs(self) -> bool:
+        """Say whether the attempt has written anything new."""
+        return self._new_outputs is not None and self._new_outputs.are_there()
 
     def abandon(self) -> None:
         """Let `make` end soon: the run is being stopped."""
@@ -86,13 +98,17 @@ class Workplace:
         if order.code is None:
             text = f"processes run in {order.working_folder} as it stands; there is no snapshot"
         elif order.is_again and os.path.isdir(order.working_folder):
-            text = f"processes run in {order.working_folder} again, as they left it when the node was lost"
+            text = f"processes run in {order.working_folder} again, as it was left"
         else:
             count = folders.copy_code(Path(order.code), Path(order.working_folder))
             text = f"copied {count} files of the snapshot to {order.working_folder}"
         self._log.write(Kind.JOB_PREP, text)
-        if self._inputs is not None:
+        if self._inputs is not None and not self._has_inputs:
             self._inputs.make()
+            self._has_inputs = True  # They stay for a further attempt; some are mounts, which must not be made twice.
+        if order.looks_at_outputs:
+            named = order.plan.data.outputs if order.plan is not None else ()
+            self._new_outputs = NewOutputs((f"{order.working_folder}/outputs", *(output.folder for output in named)))
 
     def _make_inputs(self, plan: NodePlan) -> Inputs:
         # Most jobs have none, and an agent is there in the time that this and what it needs takes to import.

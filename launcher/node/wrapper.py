@@ -35,6 +35,7 @@ _TELLING = (
 )
 """Variables by which a launcher says which process this is."""
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
 _MAX_ORDER = 16 * 1024 * 1024
 
 
@@ -96,7 +97,8 @@ def _forward_signals(pid: int) -> list[int]:
         if number in _ENDING and _lives(pid):
             asked.append(number)
         try:
-            os.killpg(pid, number)
+            # A notice is for the command alone; what it has started (data loaders, say) would die of it.
+            (os.kill if number in _NOTICES else os.killpg)(pid, number)
         except (ProcessLookupError, PermissionError):
             pass  # It has just ended; its wait status says how.
 

@@ -25,13 +25,22 @@ class Backlog:
         self._ranks: dict[int, Path] = {}
         self._waiting: dict[int, None] = {}  # a queue without doubles
         self._announced: dict[int, int] = {}
+        self._earlier: list[tuple[LogFollower, dict[int, None]]] = []
 
-    def begin(self, processes: Iterable[ProcessView]) -> None:
-        """Follow the logs of these processes, those that were chosen, from now on."""
+    def begin(self, processes: Iterable[ProcessView], attempt: int = 0) -> None:
+        """Follow the logs of these processes, those that were chosen, from now on.
+
+        What was not read yet of an earlier attempt's comes first.
+        """
+        unread = dict.fromkeys(rank for rank in self._ranks if rank in self._waiting or rank in self._announced)
+        if unread:
+            self._earlier.append((self._follower, unread))
+        self._follower = LogFollower()
+        # Files by their own names: the link leads to another attempt's before all of this one's are read.
+        own = self._run_folder / "attempts" / str(attempt)
+        folder = own if own.is_dir() else self._run_folder
         self._ranks = {
-            process.rank: self._run_folder / process.log
-            for process in processes
-            if self._chosen is None or self._chosen(process)
+            process.rank: folder / process.log for process in processes if self._chosen is None or self._chosen(process)
         }
         self._waiting.clear()
         self._announced.clear()
@@ -71,16 +80,30 @@ class Backlog:
                 self._waiting[rank] = None
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._waiting or self._earlier)
 
     def next_lines(self) -> list[Line]:
         """Give the next lines of the rank whose turn it is; nothing when all has been read."""
+        if lines := self._next_of_earlier():
+            return lines
         while self._waiting:
             rank = next(iter(self._waiting))
             del self._waiting[rank]
             if lines := self._follower.read_new(rank):
                 self._waiting[rank] = None  # at the end of the queue, so that a flood of one starves no other
                 return lines
+        return []
+
+    def _next_of_earlier(self) -> list[Line]:
+        while self._earlier:
+            follower, unread = self._earlier[0]
+            for rank in tuple(unread):
+                if lines := follower.read_new(rank):
+                    return lines
+                del unread[rank]
+                if lines := follower.finish(rank):
+                    return lines
+            del self._earlier[0]
         return []
 
     def skip(self, most: int, keep: int) -> list[tuple[int, int]]:
@@ -104,3 +127,4 @@ class Backlog:
     def drop(self) -> None:
         """Read nothing more of what waits now, as nobody is there to read it."""
         self._waiting.clear()
+        self._earlier.clear()

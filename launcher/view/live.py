@@ -130,7 +130,7 @@ class LiveView:
             process.rank: ("" if single else label(process), _PREFIX_COLOURS[process.rank % len(_PREFIX_COLOURS)])
             for process in processes
         }
-        self._backlog.begin(processes)
+        self._backlog.begin(processes, self._view.attempt)
 
     def _elapsed(self, now: float) -> float:
         """Give the coordinator's time; the other machine's clock may be off, but never behind its own events."""

@@ -84,6 +84,9 @@ class ErrorView:
     log: str | None = None
     tail: tuple[str, ...] = ()
     followed: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    report: str | None = None
+    """The file of the run folder that tells all of it."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +246,8 @@ def _run_ended(view: RunView, event: Event, at: float) -> RunView:
                 log=error.get("log"),
                 tail=tuple(error.get("tail", ())),
                 followed=tuple(error.get("followed", ())),
+                details=tuple(error.get("details", ())),
+                report=error.get("report"),
             ),
             elapsed_seconds=float(event["elapsedSeconds"]),
         ),

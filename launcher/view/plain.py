@@ -105,7 +105,7 @@ class PlainView:
         processes = self._view.processes
         single = len(processes) == 1
         self._prefixes = {process.rank: None if single else label(process) for process in processes}
-        self._backlog.begin(processes)
+        self._backlog.begin(processes, self._view.attempt)
 
     def _print(self) -> None:
         """Print waiting lines for a moment; once the run has ended and all are out, the last words."""

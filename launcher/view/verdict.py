@@ -16,8 +16,9 @@ _LONGEST = 1000
 
 
 def verdict_lines(error: ErrorView) -> list[str]:
-    """Say why a run did not complete: the message, the end of the log to look at, and who followed."""
+    """Say why a run did not complete: the message, what is known besides, the end of the log, and who followed."""
     lines = printable_lines(error.message)
+    lines.extend(_cut(printable(detail)) for detail in error.details)
     if error.tail:
         log = printable(error.log or "its log")
         count = "line" if len(error.tail) == 1 else f"{len(error.tail)} lines"
@@ -40,9 +41,11 @@ def closing_lines(view: RunView, run_folder: Path) -> list[str]:
     result = printable(ended.status)
     if ended.exit_status:
         result += f", exit status {ended.exit_status}"
+    report = ended.error.report if ended.error is not None else None
     return [
         f"run      {printable(view.run_id)}",
         f"folder   {printable(str(run_folder))}",
+        *([] if report is None else [f"report   {printable(str(run_folder / report))}"]),
         f"result   {result}",
         f"elapsed  {duration(ended.elapsed_seconds)}",
     ]

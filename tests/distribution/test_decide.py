@@ -21,19 +21,24 @@ from regiment.distribution.actions import (
     StartProcesses,
     StopNode,
 )
+from regiment.distribution.causes import CauseClass
 from regiment.distribution.decide import decide
 from regiment.distribution.decide.ends import SETTLE
 from regiment.distribution.decide.stopping import STOP_MARGIN
 from regiment.distribution.events import (
+    AttemptBegun,
+    AttemptJudged,
     Event,
     LauncherExited,
     NodeCollected,
     NodeFailed,
+    NodeFenced,
     NodeGone,
     NodeLost,
     NodePrepared,
     NodeStopped,
     NodeUp,
+    PreemptionNoticed,
     ProcessExited,
     ProcessStarted,
     RejoinRequested,
@@ -41,9 +46,10 @@ from regiment.distribution.events import (
     TimePassed,
 )
 from regiment.distribution.history import events_between
-from regiment.distribution.state import NodeState, Phase, Policy, State, first_state
+from regiment.distribution.state import Cause, NodeState, Phase, Policy, State, first_state
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus, RunStatus
+from regiment.jobs.spec import EarlyExit, Restarts
 
 UP: list[Event] = [NodeUp(0), NodeUp(1), NodePrepared(0), NodePrepared(1)]
 STARTED: list[Event] = [ProcessStarted(rank, 100 + rank) for rank in range(4)]
@@ -461,7 +467,11 @@ def all_events(nodes: int, ranks: int) -> list[Event]:
         RejoinRequested(),
         StopRequested("stop"),
         StopRequested("kill", force=True),
+        PreemptionNoticed("its viewer got SIGUSR1", "SIGUSR1"),
+        AttemptBegun(),
     ]
+    for kind in (CauseClass.USER_ERROR, CauseClass.INFRASTRUCTURE):
+        found.append(AttemptJudged(Cause("it failed", ExitStatus.JOB_FAILED, 1.0, 0, kind=kind)))
     for node in range(nodes):
         found += [
             NodeUp(node),
@@ -469,6 +479,7 @@ def all_events(nodes: int, ranks: int) -> list[Event]:
             NodeStopped(node),
             NodeCollected(node),
             NodeGone(node),
+            NodeFenced(node, is_clean=True),
         ]
         found += [
             NodeLost(node, "lost"),
@@ -489,7 +500,13 @@ def any_policy(chance: random.Random, nodes: int) -> Policy:
         {"min_nodes": chance.randint(1, nodes)},
         {"min_nodes": chance.randint(1, nodes), "launcher_restarts": 1},
     ]
-    return Policy(grace=5.0, time_limit=chance.choice([None, 200.0]), **chance.choice(shapes))
+    restarts = chance.choice([Restarts(), Restarts(max=2), Restarts(max=9, backoff=0.0, progress=2.0)])
+    early = chance.choice([EarlyExit(), EarlyExit(warn=1.0, fail=20.0)])
+    limits: dict[str, Any] = {
+        "time_limit": chance.choice([None, 200.0]),
+        "preemption_grace": chance.choice([None, 3.0]),
+    }
+    return Policy(grace=5.0, restarts=restarts, early_exit=early, **limits, **chance.choice(shapes))
 
 
 def any_run(chance: random.Random) -> tuple[State, list[Event]]:
@@ -512,7 +529,12 @@ def test_on_a_random_walk_no_state_leaves_its_end_and_every_process_is_accounted
         if ended:
             assert done == () and state == old, "nothing is done after the end"
         came_back = isinstance(event, RejoinRequested) and policy.min_nodes is not None and old.phase is Phase.RUNNING
-        assert came_back or all(map(ge, state.nodes, old.nodes)), "a node only moves forward"
+        if state.attempt != old.attempt:
+            assert_is_over(old)
+            assert state.attempt == old.attempt + 1
+            continue
+        began = isinstance(event, AttemptBegun) and old.attempt > 0 and old.phase is Phase.STARTING
+        assert came_back or began or all(map(ge, state.nodes, old.nodes)), "a node only moves forward"
         for before, after in zip(old.processes, state.processes, strict=True):
             restarts = policy.launcher_restarts > 0 and old.phase is Phase.RUNNING
             restarts = restarts or (came_back and after.is_joining)
@@ -525,9 +547,16 @@ def test_on_a_random_walk_no_state_leaves_its_end_and_every_process_is_accounted
         assert (state.phase is Phase.ENDED) == ended
 
 
+def assert_is_over(state: State) -> None:
+    """See that an attempt may be followed by another: nobody wants the end, and nothing of it is alive anywhere."""
+    assert state.phase is Phase.BETWEEN and state.canceled is None and state.cause is not None
+    assert all(node in (NodeState.STOPPED, NodeState.LOST) for node in state.nodes)
+    assert not state.unfenced, "a lost node may still run what the next attempt starts again"
+
+
 def likely(chance: random.Random, choices: list[Event], state: State) -> Event:
     """Something that happens, more often than not for the good."""
-    bad = (StopRequested, NodeFailed, NodeLost, LauncherExited, RejoinRequested)
+    bad = (StopRequested, NodeFailed, NodeLost, LauncherExited, RejoinRequested, PreemptionNoticed)
     while True:
         event = chance.choice(choices)
         is_bad = isinstance(event, bad) or (isinstance(event, ProcessExited) and event.exit_code != 0)
@@ -564,6 +593,12 @@ def test_random_walks_come_to_good_ends_and_bad_ones() -> None:
     for shape in ((False, False), (True, False), (False, True)):
         for status in (RunStatus.COMPLETED, RunStatus.FAILED):
             assert (status, *shape) in ends
+
+
+def test_random_walks_go_through_several_attempts() -> None:
+    """Else the properties above would say nothing of restarts."""
+    attempts = [walked(seed).attempt for seed in range(200)]
+    assert max(attempts) >= 2 and sum(attempt > 0 for attempt in attempts) >= 10
 
 
 def test_every_run_ends_even_if_no_node_ever_answers() -> None:

@@ -12,6 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,19 +167,26 @@ def _is_zombie(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    """Give a lab, and fail the test if a process or a socket of it is left at the end."""
+@contextmanager
+def open_lab(folder: Path) -> Iterator[Lab]:
+    """Give a lab in a folder, and fail if a process or a socket of it is left at the end."""
     sockets = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
-    lab = Lab(tmp_path, sockets, uuid.uuid4().hex)
+    lab = Lab(folder, sockets, uuid.uuid4().hex)
     try:
         yield lab
         # Runs that a test left alive on purpose are its own to end; what dies of a test's kill needs a moment.
         lab.wait_until(lambda: not lab.processes())
-        assert list(sockets.iterdir()) == [], "a socket folder was left behind"
+        assert list(sockets.iterdir()) == [], f"left behind: {sorted(sockets.rglob('*'))}"
     finally:
         for pid in lab.processes():
             os.kill(pid, signal.SIGKILL)
         for process in lab.started:
             process.communicate()
         shutil.rmtree(sockets)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """Give a lab for one test."""
+    with open_lab(tmp_path) as lab:
+        yield lab

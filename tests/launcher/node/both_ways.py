@@ -51,19 +51,21 @@ def run(folder: Path, case: dict[str, Any], method: StartMethod) -> Outcome:
     logs = folder.with_name(f"{folder.name}-{method.value}")
     logs.mkdir()
     socket = str(folder.with_name("agent"))
+    unused = str(logs)
     config = NodeConfig(
-        0,
-        "node-0",
-        f"{folder}",
-        socket,
-        "127.0.0.1",
-        (),
-        1.0,
-        "no zip",
-        sys.executable,
-        str(logs),
-        str(logs),
-        str(logs),
+        node=0,
+        node_id="node-0",
+        tag=str(folder),
+        socket=socket,
+        address="127.0.0.1",
+        cpus=(),
+        lease=1.0,
+        zip=unused,
+        python=sys.executable,
+        outputs=unused,
+        logs=unused,
+        metrics=str(folder),
+        fetched=unused,
     )
     return _outcome(config, messages.Start(plan), logs, ranks)
 

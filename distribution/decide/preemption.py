@@ -1,0 +1,37 @@
+"""A notice that the scheduler will take the nodes away: the processes are told once, and to end then is no failure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..actions import Action, Say, SignalNode
+from ..events import PreemptionNoticed
+from ..state import BEFORE_END, NodeState, Phase, State
+from .changes import Decision, taken_away
+from .stopping import collect, stop
+
+
+def preemption_noticed(state: State, event: PreemptionNoticed, now: float) -> Decision:
+    """Pass a notice on to all processes, each signal once; a run that has none yet needs not begin."""
+    if event.signal in state.noticed or (state.phase not in BEFORE_END and state.phase is not Phase.BETWEEN):
+        return state, ()
+    is_first = state.preempting is None
+    state = replace(state, noticed=(*state.noticed, event.signal))
+    if is_first:
+        state = replace(state, preempting=event.source, preempted_at=now)
+    said: tuple[Action, ...] = (Say(_text(state, event)),) if is_first else ()
+    if state.phase is Phase.RUNNING:
+        return state, (*said, *(SignalNode(node, event.signal) for node in _working(state)))
+    # Nothing runs that could save anything, and what would be started now would be lost.
+    state, actions = (collect if state.phase is Phase.BETWEEN else stop)(taken_away(state), now)
+    return state, said + actions
+
+
+def _working(state: State) -> tuple[int, ...]:
+    return tuple(index for index, node in enumerate(state.nodes) if node is NodeState.PREPARED)
+
+
+def _text(state: State, event: PreemptionNoticed) -> str:
+    grace = state.policy.preemption_grace
+    until = "" if grace is None else f", and are stopped in {grace:g} s"
+    return f"preemption notice: {event.source}; its processes are told with {event.signal}{until}"
