@@ -15,6 +15,7 @@ from regiment.jobs.errors import UserError
 from regiment.jobs.record import read_record
 from regiment.jobs.workspace import RunFolder
 
+from .node.folders import same_content
 from .zips import CHUNK, UNFINISHED, Progress, Zip, write_zip
 
 _LOGS = ("azureml-logs", "logs", "attempts")
@@ -168,7 +169,7 @@ def upload_file(folder: RunFolder, name: str, path: str | os.PathLike[str]) -> N
     if not source.is_file():
         raise UserError(f"there is no file {source} to upload")
     target = _place_for(folder, name)
-    if target.is_file() and _same_content(source, target):
+    if target.is_file() and same_content(source, target):
         return
     if os.path.lexists(target):
         raise UserError(f"run {folder.run_id} has an artifact {name!r} already; upload the file under another name")
@@ -193,18 +194,6 @@ def _place_for(folder: RunFolder, name: str) -> Path:
     if top in _WRITABLE and len(path.parts) == 1:
         raise UserError(f"{name!r} is a folder of the run; upload the file under a name below it, as '{name}/...'")
     return (folder.root if top in _WRITABLE else folder.uploads) / path
-
-
-def _same_content(one: Path, other: Path) -> bool:
-    if one.stat().st_size != other.stat().st_size:
-        return False
-    with one.open("rb") as a, other.open("rb") as b:
-        while True:
-            block = a.read(CHUNK)
-            if block != b.read(CHUNK):
-                return False
-            if not block:
-                return True
 
 
 # --- zips -------------------------------------------------------------------------------------------

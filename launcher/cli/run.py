@@ -49,9 +49,9 @@ def run(options: argparse.Namespace) -> int:
         folder, status = run_interactively(start, options.interactive, quiet=options.quiet)
     else:
         folder, status = _watch(start(), options)
-    record = read_record(folder.record)
-    if options.pass_exit_code and record.job_exit_code is not None:
-        return record.job_exit_code
+    if options.pass_exit_code:
+        code = read_record(folder.record).job_exit_code
+        return status if code is None else code
     return status
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from regiment.jobs.files import private_folder
 
+from ..node.folders import same_content
 from ..node.scratch import remove
 
 
@@ -19,12 +20,19 @@ def merge(brought: Path, target: Path, node_id: str) -> list[str]:
     kept = []
     for path in sorted(brought.rglob("*"), reverse=True):
         relative = path.relative_to(brought)
+        _forget_live(path, target / node_id / relative)
         if path.is_dir() and not path.is_symlink():
             _place_folder(path, target / relative)
         elif not _place_file(path, target / relative):
             kept.append(str(_keep_apart(path, target, node_id, relative).relative_to(target)))
     _remove_if_empty(brought)
     return sorted(kept)
+
+
+def _forget_live(path: Path, live: Path) -> None:
+    """Remove the name under which a file was seen while the job ran, where its agent was killed before it did that."""
+    if path.is_file() and not live.is_symlink() and live.is_file() and live.samefile(path):
+        live.unlink()
 
 
 def _place_folder(path: Path, destination: Path) -> None:
@@ -40,7 +48,7 @@ def _place_file(path: Path, destination: Path) -> bool:
         private_folder(destination.parent)
         path.rename(destination)
         return True
-    if _same_content(path, destination):
+    if same_content(path, destination):
         path.unlink()
         return True
     return False
@@ -62,23 +70,6 @@ def _keep_apart(path: Path, target: Path, node_id: str, relative: Path) -> Path:
 def _parents_are_folders(path: Path) -> bool:
     """Say whether a file can be made at this path: every part above it that exists is a folder."""
     return all(parent.is_dir() or not os.path.lexists(parent) for parent in path.parents)
-
-
-def _same_content(one: Path, other: Path) -> bool:
-    if one.is_symlink() or other.is_symlink():
-        return one.is_symlink() and other.is_symlink() and os.readlink(one) == os.readlink(other)
-    if not other.is_file() or one.stat().st_size != other.stat().st_size:
-        return False
-    try:
-        with one.open("rb") as a, other.open("rb") as b:
-            while True:
-                block = a.read(1 << 20)
-                if block != b.read(1 << 20):
-                    return False
-                if not block:
-                    return True
-    except PermissionError:
-        return False  # Who cannot compare keeps both.
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -147,6 +147,7 @@ class Nodes:
             python=self._order.agent_python,
             outputs=str(self._collected(index, self._folder.outputs)),
             logs=str(self._collected(index, self._folder.logs)),
+            live_logs=str(self._folder.logs if index == 0 else self._folder.logs / f"node-{index}"),
             metrics=str(self._folder.metrics),
             fetched=str(self._folder.fetched),
             views=any(

@@ -30,6 +30,8 @@ class NodeConfig:
     """Where the node brings what the job wrote to ./outputs."""
     logs: str
     """Where it brings what the job wrote to ./logs."""
+    live_logs: str
+    """Where that is to be seen while the job runs."""
     metrics: str
     """Where its processes write what they log, one file each."""
     fetched: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from regiment.jobs.files import private_folder
@@ -19,7 +19,7 @@ def copy_code(code: Path, target: Path) -> int:
     private_folder(target.parent)
     target.mkdir(mode=0o700)
     count = 0
-    for folder, relative in _folders(code):
+    for folder, relative in below(code):
         for entry in os.scandir(folder):
             destination = target / relative / entry.name
             if entry.is_symlink():
@@ -39,15 +39,16 @@ def collect(
 ) -> tuple[int, list[str]]:
     """Move what the job wrote below `written` to `target`, but for what came unchanged with the code, if any.
 
-    A file never goes over another that is there already: it gets a number behind its name. Top-level names in
-    `leave_out` stay. Gives the number of files, and what could not be moved and why.
+    A file never goes over another that is there already: it gets a number behind its name, unless that one is the
+    same (it was brought while the job ran, or uploaded by the job itself). Top-level names in `leave_out` stay. Gives
+    the number of files, and what could not be moved and why.
     """
     moved = 0
     problems: list[str] = []
     if not written.is_dir():
         return moved, problems
     private_folder(target)
-    for folder, relative in _folders(written, leave_out):
+    for folder, relative in below(written, leave_out):
         for entry in os.scandir(folder):
             if relative == "." and entry.name in leave_out:
                 continue
@@ -63,11 +64,15 @@ def _bring(entry: os.DirEntry[str], written: Path, destination: Path, original: 
     if entry.is_dir(follow_symlinks=False):
         private_folder(destination)
         return 0
-    if not entry.is_symlink() and (not entry.is_file() or (original is not None and _unchanged(entry, original))):
+    if not entry.is_symlink() and (
+        not entry.is_file() or (original is not None and is_unchanged(Path(entry.path), original))
+    ):
         return 0
     private_folder(destination.parent)
-    destination = _free(destination)
-    if entry.is_symlink():
+    destination, is_there = free(destination, Path(entry.path), same_content)
+    if is_there:
+        os.unlink(entry.path)
+    elif entry.is_symlink():
         destination.symlink_to(_moved_link(Path(entry.path), written))
     else:
         move_file(Path(entry.path), destination)
@@ -94,22 +99,45 @@ def _moved_link(link: Path, written: Path) -> str:
     return target
 
 
-def _free(path: Path) -> Path:
-    """Give the path, with a number behind it where there is something already."""
-    number, free = 0, path
-    while os.path.lexists(free):
+def free(path: Path, source: Path, is_same: Callable[[Path, Path], bool]) -> tuple[Path, bool]:
+    """Give the path, with a number behind it where there is something else already, and whether `source` is there."""
+    number, place = 0, path
+    while os.path.lexists(place):
+        if is_same(source, place):
+            return place, True
         number += 1
-        free = path.with_name(f"{path.name}.{number}")
-    return free
+        place = path.with_name(f"{path.name}.{number}")
+    return place, False
 
 
-def _unchanged(entry: os.DirEntry[str], original: Path) -> bool:
-    if not original.is_file():
+def same_content(one: Path, other: Path) -> bool:
+    """Say whether two files hold the same; symbolic links hold their targets' names."""
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and os.readlink(one) == os.readlink(other)
+    if not other.is_file() or not one.is_file():
         return False
-    return entry.stat().st_size == original.stat().st_size and Path(entry.path).read_bytes() == original.read_bytes()
+    if one.samefile(other):
+        return True
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    try:
+        with one.open("rb") as a, other.open("rb") as b:
+            while True:
+                block = a.read(1 << 20)
+                if block != b.read(1 << 20):
+                    return False
+                if not block:
+                    return True
+    except PermissionError:
+        return False  # Who cannot compare keeps both.
 
 
-def _folders(root: Path, leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
+def is_unchanged(path: Path, original: Path) -> bool:
+    """Say whether a file is still as it came with the code."""
+    return not original.is_symlink() and original.is_file() and same_content(path, original)
+
+
+def below(root: Path, leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
     """Give every folder below `root`, itself first, with its path relative to `root`; links are not followed."""
     for folder, names, _ in os.walk(root):
         if folder == str(root):

@@ -22,12 +22,13 @@ class Kind(Enum):
 
 
 class NodeLog:
-    """Writes lines with their time; a full disk is told once a line and stops nothing."""
+    """Writes lines with their time; a full disk is told once and stops nothing."""
 
     def __init__(self, node_id: str, on_trouble: Callable[[str], None]) -> None:
         self._node_id = node_id
         self._on_trouble = on_trouble
         self._folder: Path | None = None
+        self._is_told = False
 
     def open(self, folder: Path) -> None:
         """Say where the logs go; what was written before is not kept."""
@@ -45,5 +46,9 @@ class NodeLog:
             return
         try:
             append_text(self.path(kind), f"{datetime.now(timezone.utc).isoformat()} {text}\n")
+            self._is_told = False
         except OSError as error:
+            if self._is_told:
+                return
+            self._is_told = True
             self._on_trouble(f"{self.path(kind)} cannot be written: {error.strerror}")

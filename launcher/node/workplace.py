@@ -13,6 +13,7 @@ from regiment.distribution.plan import NodePlan
 
 from . import folders, messages, processes, scratch
 from .config import NodeConfig
+from .livelogs import LiveLogs
 from .nodelog import Kind, NodeLog
 from .progress import NewOutputs
 
@@ -33,6 +34,7 @@ class Workplace:
         self._has_views = has_views
         self._warn = warn
         self._inputs: Inputs | None = None
+        self._live_logs: LiveLogs | None = None
         self._at_rest = threading.Event()
         self._at_rest.set()
         self._has_inputs = False
@@ -56,10 +58,11 @@ class Workplace:
     @property
     def looks_at_outputs(self) -> bool:
         """Say whether the attempt is asked at its end if it has written anything new."""
-        return self._new_outputs is not None
+        return self.order is not None and self.order.looks_at_outputs
 
     def has_new_outputs(self) -> bool:
-        """Say whether the attempt has written anything new."""
+        """Say whether the attempt has written anything new, once nothing is being made any more."""
+        self._at_rest.wait()
         return self._new_outputs is not None and self._new_outputs.are_there()
 
     def abandon(self) -> None:
@@ -74,6 +77,8 @@ class Workplace:
         order = self.order
         if order is None:
             return
+        if self._live_logs is not None:
+            self._live_logs.finish()
         self._bring_in_outputs(order)
         if order.code is None:
             self._log.write(Kind.JOB_POST, f"what the job wrote to its folder stays in {order.working_folder}")
@@ -83,6 +88,8 @@ class Workplace:
         count, problems = folders.collect(folder / "outputs", outputs, code / "outputs")
         more, others = folders.collect(folder / "logs", logs, code / "logs", leave_out=_OUR_LOGS)
         self._log.write(Kind.JOB_POST, f"collected {count + more} files of ./outputs and ./logs")
+        if self._live_logs is not None and self._config.live_logs != self._config.logs:
+            self._live_logs.remove_collected()
         if not self._tell_problems(folder, problems + others):
             scratch.remove(order.working_folder)
 
@@ -109,6 +116,10 @@ class Workplace:
         if order.looks_at_outputs:
             named = order.plan.data.outputs if order.plan is not None else ()
             self._new_outputs = NewOutputs((f"{order.working_folder}/outputs", *(output.folder for output in named)))
+        if order.code is not None and self._live_logs is None:
+            written = Path(order.working_folder, "logs")
+            self._live_logs = LiveLogs(written, Path(self._config.live_logs), Path(order.code, "logs"), _OUR_LOGS)
+            self._live_logs.start()
 
     def _make_inputs(self, plan: NodePlan) -> Inputs:
         # Most jobs have none, and an agent is there in the time that this and what it needs takes to import.
