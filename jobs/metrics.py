@@ -220,10 +220,11 @@ def read_metrics(folder: Path, name: str | None = None) -> dict[str, Any]:
     for entry in read_entries(folder):
         if name is None or entry.name == name:
             found.setdefault(entry.name, []).append(entry)
-    return {name: _shaped(entries) for name, entries in found.items()}
+    return {name: shaped(entries) for name, entries in found.items()}
 
 
-def _shaped(entries: list[Entry]) -> Any:
+def shaped(entries: list[Entry]) -> Any:
+    """Give one metric's entries as its value."""
     if any(entry.kind in (Kind.ROW, Kind.TABLE) for entry in entries):
         return dict(entries[0].value) if [entry.kind for entry in entries] == [Kind.ROW] else _table(entries)
     if [entry.kind for entry in entries] == [Kind.VALUE]:

@@ -69,14 +69,21 @@ def _process(row: dict[str, Any], living: bool) -> dict[str, Any]:
     return row
 
 
+_ROW = {"rank": int, "nodeRank": int, "nodeId": str, "name": str, "status": str, "log": str, "firstFailure": bool}
+_MAY_BE_NULL = {"pid", "exitCode", "signal", "startTimeUtc", "endTimeUtc"}
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    """Say whether a row is as it was written, whatever has befallen its file."""
+    return row.keys() >= _MAY_BE_NULL and all(type(row[key]) is kind for key, kind in _ROW.items())
+
+
 def process_rows(folder: RunFolder) -> list[dict[str, Any]]:
-    """Give the rows of `process_status.json`; none where the run has not come that far."""
+    """Give the rows of `process_status.json` that are whole; none where the run has not come that far."""
     try:
-        rows: list[dict[str, Any]] = json.loads((folder.attempt_logs_link / "process_status.json").read_text("utf-8"))[
-            "processes"
-        ]
-        return rows
-    except (OSError, ValueError, KeyError):
+        rows = json.loads((folder.attempt_logs_link / "process_status.json").read_text("utf-8"))["processes"]
+        return [row for row in rows if _is_whole(row)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
 

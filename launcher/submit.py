@@ -13,7 +13,6 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from regiment.distribution.tasks import node_slots
 from regiment.jobs.changes import changing
@@ -30,11 +29,9 @@ from .bundle import packed_agent
 from .coordinator.order import LOCK, Order
 from .mpi import find_mpirun
 from .node.messages import Terminal
+from .provenance import record_provenance, snapshot_notes, snapshot_properties
 from .runs import make_folder, new_run_id, this_process
 from .trust import check_is_ours
-
-if TYPE_CHECKING:
-    from regiment.jobs.snapshot import Snapshot
 
 _ACCEPT_LIMIT = 20.0
 """Seconds a coordinator may take to take up its run."""
@@ -93,22 +90,28 @@ def _fill_folder(
     write_record(folder.record, record)
     replace_file(folder.job_file, job_text)
     if spec.code is None and spec.code_url is None:
-        return ()
-    snapshot = _snapshot(spec, workspace, folder)
-    record = replace(record, properties={**record.properties, "ContentSnapshotId": snapshot.snapshot_id})
-    write_record(folder.record, record)
-    return snapshot.notes
+        found, notes = record_provenance(Path(spec.working_folder or "."), workspace.root, folder)
+    else:
+        found, notes = _take_code(spec, workspace, folder)
+    write_record(folder.record, replace(record, properties={**record.properties, **found}))
+    return notes
 
 
-def _snapshot(spec: JobSpec, workspace: Workspace, folder: RunFolder) -> Snapshot:
+def _take_code(spec: JobSpec, workspace: Workspace, folder: RunFolder) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Snapshot the code; gives properties that say what it was, and what there is to say about it."""
     from regiment.jobs.snapshot import take_snapshot
 
+    def take(code: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+        snapshot = take_snapshot(code, workspace.store, folder.code, (workspace.root,))
+        properties, notes = record_provenance(code, workspace.root, folder)
+        return {**snapshot_properties(snapshot), **properties}, (*snapshot_notes(snapshot), *notes)
+
     if spec.code is not None:
-        return take_snapshot(Path(spec.code), workspace.store, folder.code, (workspace.root,))
+        return take(Path(spec.code))
     from .gitcode import fetched
 
     with fetched(str(spec.code_url), workspace.cache) as code:
-        return take_snapshot(code, workspace.store, folder.code, (workspace.root,))
+        return take(code)
 
 
 def check_launcher(spec: JobSpec) -> None:

@@ -174,7 +174,12 @@ def logs(options: argparse.Namespace) -> int:
 def _print_what_is_there(folder: RunFolder, view: PlainView) -> None:
     for event in read_journal(folder.events):
         if event.get("event") == "run_started":
-            view.on_event(event)
+            try:
+                view.on_event(event)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise UserError(
+                    f"{folder.events} is damaged ({error!r}); the logs are in {folder.attempt_logs_link}"
+                ) from None
     for row in process_rows(folder):
         log = folder.root / row["log"]
         if log.exists():

@@ -21,6 +21,7 @@ from regiment.jobs.plain import from_plain
 from . import messages, processes
 from .channel import Channel, accept, listen
 from .config import NodeConfig
+from .limits import raise_limits
 from .loop import Loop
 from .nodelog import Kind, NodeLog
 from .ranks import Ranks
@@ -51,6 +52,7 @@ def run_agent(plain_config: dict[str, Any], keeper: int, lifeline: int) -> int:
     if config.cpus:
         os.sched_setaffinity(0, config.cpus)
     processes.become_subreaper("regiment-agent")
+    raise_limits()
     has_views = config.views and _enter_own_namespace(config)
     agent = Agent(config, keeper, listen(config.socket), has_views)
     agent.loop.on_read(lifeline, agent.keeper_died)
@@ -321,7 +323,14 @@ class _Caller:
     def _message(self, data: dict[str, Any]) -> None:
         if self._on_message is not None:
             self._on_message(data)
-        elif data.get("type") == "wrapper" and self._ranks.wrapper_called(self._channel, data):
+            return
+        try:
+            self._introduced(data)
+        except ProtocolError:
+            self._channel.close()
+
+    def _introduced(self, data: dict[str, Any]) -> None:
+        if data.get("type") == "wrapper" and self._ranks.wrapper_called(self._channel, data):
             self._on_message = lambda message: self._ranks.wrapper_said(self._channel, message)
             self._on_close = lambda: self._ranks.wrapper_hung_up(self._channel)
         elif data.get("type") == "remoteShell":
