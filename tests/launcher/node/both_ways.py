@@ -64,6 +64,7 @@ def run(folder: Path, case: dict[str, Any], method: StartMethod) -> Outcome:
         python=sys.executable,
         outputs=unused,
         logs=unused,
+        live_logs=unused,
         metrics=str(folder),
         fetched=unused,
     )
