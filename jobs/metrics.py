@@ -190,16 +190,17 @@ def read_entries(folder: Path) -> Iterator[Entry]:
 
 
 def _entries_of(path: Path) -> Iterator[Entry]:
-    with path.open("rb") as file:
+    writer = path.stem
+    with path.open(encoding="ascii", errors="replace", newline="\n") as file:
         for line in file:
-            entry = _entry(path.stem, line)
+            entry = _entry(writer, line)
             if entry is not None:
                 yield entry
 
 
-def _entry(writer: str, line: bytes) -> Entry | None:
+def _entry(writer: str, line: str) -> Entry | None:
     try:
-        data = json.loads(line) if line.endswith(b"\n") else {}
+        data = json.loads(line) if line.endswith("\n") else {}
         kind, value = Kind(data["k"]), data["v"]
         if kind in (Kind.ROW, Kind.TABLE):
             value = {column: understood(item) for column, item in value.items()}

@@ -170,6 +170,11 @@ class RunFolder:
         return self.logs / "azureml"
 
     @property
+    def spec(self) -> Path:
+        """The job as it was understood, flags and defaults in it, secrets masked."""
+        return self.root / "spec.json"
+
+    @property
     def git_diff(self) -> Path:
         """How the code differed from its commit, where it did."""
         return self.root / "git.diff"

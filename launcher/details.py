@@ -10,6 +10,8 @@ from regiment.jobs.plain import to_plain
 from regiment.jobs.record import RunRecord
 from regiment.jobs.workspace import RunFolder
 
+from .rundefinition import run_definition
+
 
 def summary(record: RunRecord) -> dict[str, Any]:
     """Give what a list of runs says of one."""
@@ -44,7 +46,7 @@ def details(folder: RunFolder, record: RunRecord) -> dict[str, Any]:
         "warnings": [{"source": "regiment", "message": text} for text in record.warnings],
         "inputDatasets": [],
         "outputDatasets": [],
-        "runDefinition": {"command": record.command, "nodeCount": record.instance_count},
+        "runDefinition": run_definition(record),
         "logFiles": log_files(folder),
         "submittedBy": record.submitted_by,
         "folder": str(folder.root),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regiment.distribution.environment import masked
+from regiment.jobs.current_form import current_form
 from regiment.jobs.files import replace_json
+from regiment.jobs.spec import JobSpec
 from regiment.jobs.workspace import RunFolder
 
 from .gitstate import git_state
@@ -20,8 +24,12 @@ _MANY_FILES = 2000
 """Azure ML takes no more than this; here it is only likely that something is in there that nobody wants."""
 
 
-def record_provenance(source: Path, workspace: Path, folder: RunFolder) -> tuple[dict[str, str], tuple[str, ...]]:
+def record_provenance(
+    spec: JobSpec, source: Path, workspace: Path, folder: RunFolder
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """Write what belongs into the run folder; gives properties for the record, and notes for the person."""
+    shown = replace(spec, environment_variables=masked(spec.environment_variables))
+    replace_json(folder.spec, current_form(shown))
     replace_json(folder.packages, this_python())
     state = git_state(source, workspace)
     if state.diff is not None:

@@ -172,6 +172,7 @@ def _run_argument(parser: argparse.ArgumentParser) -> None:
 
 def _show_flags(parser: argparse.ArgumentParser) -> None:
     _run_argument(parser)
+    parser.add_argument("--diff", metavar="OTHER", help="show in what it differs from another run")
     add_output_flags(parser)
 
 

@@ -68,6 +68,12 @@ def list_runs(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """Show one run."""
     folder, record = _run(options)
+    if options.diff is not None:
+        from .difference import show_difference
+
+        other = _workspace(options).existing_run(options.diff)
+        show_difference(options, (folder, record), (other, as_it_is(read_record(other.record))))
+        return 0
     data = details(folder, record)
     if options.output == "table" and options.query is None:
         from .show_text import show_text

@@ -19,6 +19,7 @@ from regiment.jobs.errors import ProtocolError
 from regiment.jobs.plain import from_plain
 
 from . import messages, processes
+from .asking import ASK, Asking
 from .channel import Channel, accept, listen
 from .config import NodeConfig
 from .limits import raise_limits
@@ -84,6 +85,7 @@ class Agent:
         self._lease_timer: int | None = self.loop.call_later(_FIRST_CALL_LIMIT, self._give_up_coordinator)
         self._log = NodeLog(config.node_id, self._log_trouble)
         self._ranks = self._new_ranks()
+        self.asking = Asking(self.tell)
         self._has_views = has_views
         self._workplace = Workplace(config, self._log, has_views, self._warn)
         self._held_ports: list[socket.socket] = []
@@ -141,6 +143,7 @@ class Agent:
     def coordinator_hung_up(self) -> None:
         """Give the coordinator its lease to come back in."""
         self._coordinator = None
+        self.asking.abandon()
         self._lease_timer = self.loop.call_later(self._config.lease, self._give_up_coordinator)
 
     def _end_lease_timer(self) -> None:
@@ -215,6 +218,10 @@ class Agent:
     def remote_shell_ended(self, message: messages.RemoteShellEnded) -> None:
         """Tell one of our launcher's remote shells how it went."""
         self._ranks.launchers.remote_shell_ended(message)
+
+    def job_answer(self, message: messages.JobAnswer) -> None:
+        """Hand the coordinator's answer to the process that asked."""
+        self.asking.answered(message)
 
     def stop(self, message: messages.Stop) -> None:
         """End the processes and report when nothing of them is left."""
@@ -336,6 +343,9 @@ class _Caller:
         elif data.get("type") == "remoteShell":
             self._on_close = self._ranks.launchers.remote_shell_called(self._channel, data)
             self._on_message = lambda message: None
+        elif data.get("type") == ASK:
+            self._on_close = self._agent.asking.called(self._channel, data)
+            self._on_message = lambda message: None
         elif data.get("type") == "coordinatorHello" and data.get("protocol") == messages.PROTOCOL:
             self._on_message = self._agent.coordinator_said
             self._on_close = self._agent.coordinator_hung_up
@@ -354,6 +364,7 @@ _HANDLERS: dict[type[Any], Callable[[Agent, Any], None]] = {
     messages.Start: Agent.start,
     messages.StartDaemon: Agent.start_daemon,
     messages.RemoteShellEnded: Agent.remote_shell_ended,
+    messages.JobAnswer: Agent.job_answer,
     messages.Stop: Agent.stop,
     messages.Notify: Agent.notify,
     messages.Collect: Agent.collect,

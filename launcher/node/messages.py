@@ -131,6 +131,18 @@ class Release:
     type: Literal["release"] = "release"
 
 
+@dataclass(frozen=True)
+class JobAnswer:
+    """The answer to what a process of the job has asked, or why there is none."""
+
+    call: int
+    answer: Any = None
+    refusal: str | None = None
+    exit_status: int = 0
+    """Tells which error a refusal is."""
+    type: Literal["jobAnswer"] = "jobAnswer"
+
+
 ToAgent = (
     CoordinatorHello
     | ReservePorts
@@ -142,6 +154,7 @@ ToAgent = (
     | Notify
     | Collect
     | Release
+    | JobAnswer
 )
 
 # --- agent to coordinator ---------------------------------------------------------------------------
@@ -283,6 +296,16 @@ class Note:
 
 
 @dataclass(frozen=True)
+class JobAsks:
+    """A process of the job asks something of the record."""
+
+    call: int
+    """Its number among this node's questions."""
+    request: Any
+    type: Literal["jobAsks"] = "jobAsks"
+
+
+@dataclass(frozen=True)
 class Noticed:
     """Somebody (a scheduler, most likely) gave us notice by a signal that the nodes will be taken away."""
 
@@ -303,6 +326,7 @@ FromAgent = (
     | LogGrew
     | Stopped
     | Collected
+    | JobAsks
     | Note
     | Noticed
 )

@@ -151,6 +151,8 @@ def test_a_run_records_where_it_comes_from(lab: Lab) -> None:
     assert properties["azureml.git.commit"] == git(source, "rev-parse", "HEAD")
     assert properties["azureml.git.dirty"] == "True"
     assert (properties["regiment.snapshot.files"], properties["regiment.snapshot.bytes"]) == ("1", "9")
+    branch, commit = properties["azureml.git.branch"], properties["azureml.git.commit"][:12]
+    assert f"1 file, 9 bytes, commit {commit} of {branch} with changes" in lab.run("show", "r").stdout
     assert b"+print(2)" in (lab.run_folder("r") / "git.diff").read_bytes()
     packages = json.loads((lab.run_folder("r") / "packages.json").read_text())
     assert packages["packages"]["pyyaml"] == version("PyYAML")

@@ -60,7 +60,7 @@ def run(folder: Path, case: dict[str, Any], method: StartMethod) -> Outcome:
         address="127.0.0.1",
         cpus=(),
         lease=1.0,
-        zip=unused,
+        zip=str(folder),
         python=sys.executable,
         outputs=unused,
         logs=unused,
