@@ -7,8 +7,9 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 
-_AS_USUAL = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD)
-"""Signals that Python or we treat specially, and that a started program must find as usual."""
+_AS_USUAL = tuple(getattr(signal, f"SIG{name}") for name in "PIPE XFSZ INT QUIT HUP TERM CHLD".split())
+"""Signals that Python or we treat specially, or that shells let what they start in the background ignore, and that a
+started program must find as usual."""
 
 
 class CannotStart(Exception):
