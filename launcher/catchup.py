@@ -26,7 +26,7 @@ from regiment.jobs.plain import from_plain, to_plain
 from regiment.jobs.record import Owner, RunRecord, RunStatus, RunType, migrated, unreadable
 from regiment.jobs.workspace import RunFolder, Workspace, is_name
 
-from .indexplace import index_path
+from .indexplace import NoIndex, index_path
 from .liveness import as_it_is, is_dead, keeper_of
 
 _PATIENCE = 60.0
@@ -37,17 +37,14 @@ _TOO_YOUNG_NS = 2 * 10**9
 """Age of a time stamp at which nothing can have happened since that it does not show."""
 
 
-class NoIndex(Exception):
-    """There can be no index here: runs are found by reading all their folders."""
-
-
 @contextmanager
-def index_of(workspace: Workspace) -> Iterator[Index]:
-    """Give the index, up to date; nobody else has it until the block is over. Raises NoIndex."""
+def index_of(workspace: Workspace, patience: float = _PATIENCE) -> Iterator[Index]:
+    """Give the index, up to date; nobody else has it until the block is over. Raises NoIndex.
+
+    `patience` is how many seconds to wait for somebody else who has it.
+    """
     path = index_path(workspace)
-    if path is None:
-        raise NoIndex
-    with _lock(path):
+    with _lock(path, patience):
         try:
             with open_index(path) as index:
                 is_usable = index is not None and _catch_up(index, workspace)
@@ -67,9 +64,7 @@ def index_of(workspace: Workspace) -> Iterator[Index]:
 def reindex(workspace: Workspace) -> int:
     """Make the index anew from the run folders; gives how many runs there are. Raises NoIndex."""
     path = index_path(workspace)
-    if path is None:
-        raise NoIndex
-    with _lock(path):
+    with _lock(path, _PATIENCE):
         try:
             _make(path, workspace)
             with open_index(path) as index:
@@ -79,7 +74,7 @@ def reindex(workspace: Workspace) -> int:
 
 
 @contextmanager
-def _lock(index: Path) -> Iterator[None]:
+def _lock(index: Path, patience: float) -> Iterator[None]:
     """Hold the lock that whoever has the index open holds. The kernel takes it back when its holder dies."""
     try:
         private_folder(index.parent)
@@ -88,7 +83,7 @@ def _lock(index: Path) -> Iterator[None]:
     except OSError as error:
         raise NoIndex from error
     try:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + patience
         while not _try(file):
             if time.monotonic() > deadline:
                 raise NoIndex  # Whoever has it is stopped, or very slow: reading all folders is slow and right.
@@ -115,6 +110,7 @@ def _make(path: Path, workspace: Workspace) -> None:
     """Make the index beside the old one, then put it in its place."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
     with new_index(new) as index:
         # What is said or made from here on is found by whoever catches up next.
         known = _where(workspace)

@@ -13,14 +13,18 @@ _LOCAL = frozenset("aufs bcachefs btrfs ext2 ext3 ext4 f2fs jfs overlay ramfs re
 _NAME = "index.sqlite"
 
 
-def index_path(workspace: Workspace) -> Path | None:
-    """Give the index's place; None where this machine has no disk of its own for it."""
+class NoIndex(Exception):
+    """There can be no index here: runs are found by reading all their folders."""
+
+
+def index_path(workspace: Workspace) -> Path:
+    """Give the index's place; raises NoIndex where this machine has no disk of its own for it."""
     mounts = _mounts()
     if is_local(workspace.root, mounts):
         return workspace.root / _NAME
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "regiment"
     if not is_local(cache, mounts):
-        return None
+        raise NoIndex
     digest = hashlib.sha256(os.fsencode(os.path.realpath(workspace.root))).hexdigest()[:32]
     return cache / digest / _NAME
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from regiment.jobs.errors import UserError
 from regiment.jobs.plain import PlainError
 from regiment.jobs.record import RunRecord, read_record, record_from, unreadable
 from regiment.jobs.runfilter import RunFilter
-from regiment.jobs.workspace import Workspace
+from regiment.jobs.workspace import Workspace, is_name
 
+from .indexplace import NoIndex
 from .liveness import as_it_is
+
+if TYPE_CHECKING:
+    from regiment.jobs.index import Index
 
 Complain = Callable[[str], None]
 
@@ -20,17 +27,24 @@ def find_runs(
     workspace: Workspace, wanted: RunFilter, limit: int | None = None, complain: Complain = lambda text: None
 ) -> list[RunRecord]:
     """Give the runs that are looked for, newest first; of a damaged record `complain` is told."""
+    return _find(workspace, [wanted], limit, complain)
+
+
+def find_descendants(workspace: Workspace, run_ids: Iterable[str]) -> list[RunRecord]:
+    """Give all runs below these, archived ones too, in no particular order."""
+    return _find(workspace, [RunFilter(ancestor=run_id, archived=None) for run_id in run_ids], None, lambda text: None)
+
+
+def _find(workspace: Workspace, asked: list[RunFilter], limit: int | None, complain: Complain) -> list[RunRecord]:
     if not workspace.runs.is_dir():
         return []
     try:
-        from .catchup import NoIndex, index_of
-    except ImportError:  # A Python that was built without SQLite.
-        return _search(workspace, wanted, limit, complain)
-    try:
-        with index_of(workspace) as index:
-            found, faults = index.find(wanted, limit), index.faults()
-    except NoIndex:
-        return _search(workspace, wanted, limit, complain)
+        with _index(workspace) as index:
+            found = [row for wanted in asked for row in index.find(wanted, limit)]
+            faults = index.faults()
+    except _NO_INDEX:
+        everything = _records(workspace, complain)
+        return [record for wanted in asked for record in _search(everything, wanted, limit)]
     for fault in faults:
         complain(fault)
     records = []
@@ -47,21 +61,34 @@ def experiment_names(workspace: Workspace) -> set[str]:
     if not workspace.runs.is_dir():
         return set()
     try:
-        from .catchup import NoIndex, index_of
-    except ImportError:
-        return {record.experiment_name for record in _records(workspace, lambda text: None)}
-    try:
-        with index_of(workspace) as index:
+        with _index(workspace) as index:
             return index.experiments()
-    except NoIndex:
+    except _NO_INDEX:
         return {record.experiment_name for record in _records(workspace, lambda text: None)}
+
+
+_NO_INDEX = (NoIndex, ImportError)
+"""There can be none here, or this Python was built without SQLite."""
+
+
+def _index(workspace: Workspace) -> AbstractContextManager[Index]:
+    from .catchup import index_of  # SQLite is loaded by who looks for runs, and nobody else.
+
+    return index_of(workspace)
+
+
+def archived_experiments(workspace: Workspace) -> set[str]:
+    """Give the names of the experiments that lists leave out."""
+    try:
+        return {name for name in os.listdir(workspace.archived_experiments) if is_name(name)}
+    except FileNotFoundError:
+        return set()
 
 
 # --- without an index -------------------------------------------------------------------------------
 
 
-def _search(workspace: Workspace, wanted: RunFilter, limit: int | None, complain: Complain) -> list[RunRecord]:
-    records = _records(workspace, complain)
+def _search(records: list[RunRecord], wanted: RunFilter, limit: int | None) -> list[RunRecord]:
     below = None if wanted.ancestor is None else _descendants(records, wanted.ancestor)
     found = [record for record in records if (below is None or record.run_id in below) and wanted.admits(record)]
     found.sort(key=lambda record: (record.created_utc, record.run_id), reverse=True)

@@ -17,7 +17,7 @@ from regiment.jobs.record import Owner, RunRecord, RunStatus, RunType, read_reco
 from regiment.jobs.requests import Cancel, Rejoin, Request, grant, leave, pending, refusal, refuse
 from regiment.jobs.workspace import NAME_RULE, RunFolder, Workspace, is_name
 
-from .listing import experiment_names
+from .listing import archived_experiments, experiment_names
 from .listing import find_runs as find_runs
 from .liveness import as_it_is, connect
 from .node import messages, processes
@@ -199,14 +199,6 @@ def all_experiments(workspace: Workspace, *, archived: bool | None = False) -> l
     return sorted(name for name in experiment_names(workspace) | hidden if archived in (None, name in hidden))
 
 
-def archived_experiments(workspace: Workspace) -> set[str]:
-    """Give the names of the experiments that lists leave out."""
-    try:
-        return {name for name in os.listdir(workspace.archived_experiments) if is_name(name)}
-    except FileNotFoundError:
-        return set()
-
-
 def archive_experiment(workspace: Workspace, name: str) -> None:
     """Leave an experiment and its runs out of lists; nothing is deleted."""
     _check_experiment(workspace, name)
@@ -221,4 +213,4 @@ def restore_experiment(workspace: Workspace, name: str) -> None:
 
 def _check_experiment(workspace: Workspace, name: str) -> None:
     if name not in all_experiments(workspace, archived=None):
-        raise UserError(f"there is no experiment {name!r} in {workspace.root}; 'regiment experiments' lists them")
+        raise UserError(f"there is no experiment {name!r} in {workspace.root}; 'regiment experiments list' lists them")

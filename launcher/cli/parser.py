@@ -160,10 +160,46 @@ def _init_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _list_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--experiment", metavar="NAME", help="only runs of this experiment")
-    parser.add_argument("--status", metavar="STATUS", help="only runs with this status, for example Failed")
-    parser.add_argument("--last", type=_positive, metavar="N", help="only the newest N")
+    add = parser.add_argument
+    add("--experiment", metavar="NAME", help="only runs of this experiment")
+    add("--status", metavar="STATUS", help="only runs with this status, for example Failed")
+    add("--tag", action="append", default=[], metavar="K[=V]", help="only runs with this tag; may be repeated")
+    add(
+        "--property", action="append", default=[], metavar="K[=V]", help="only runs with this property; may be repeated"
+    )
+    add("--parent", metavar="RUN", help="only the children of this run")
+    add("--children", action="store_true", help="runs that have a parent, too")
+    add("--tree", action="store_true", help="below each run those that came of it")
+    _archived_flags(parser)
+    last = parser.add_mutually_exclusive_group()
+    last.add_argument("--last", type=_positive, metavar="N", help="only the newest N (default: 50 in a table)")
+    last.add_argument("--all", action="store_true", help="also in a table all of them")
     add_output_flags(parser)
+
+
+def _archived_flags(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--archived", action="store_true", help="only what is archived")
+    which.add_argument("--include-archived", action="store_true", help="what is archived, too")
+
+
+def _tag_flags(parser: argparse.ArgumentParser) -> None:
+    _run_argument(parser)
+    add = parser.add_argument
+    add("tags", metavar="K[=V]", nargs="*", help="a tag to set, with a value or without")
+    add("--remove", action="append", default=[], metavar="K", help="a tag to take away; may be repeated")
+    add("--property", action="append", default=[], metavar="K=V", help="a property to add, which never changes")
+
+
+def _archive_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_id", metavar="RUN", nargs="?", help="the run's id")
+    parser.add_argument("--experiment", metavar="NAME", help="an experiment, with all its runs")
+
+
+def _experiments_flags(parser: argparse.ArgumentParser) -> None:
+    add = _group(parser, {"list": ("runs:list_experiments", "list experiments that have runs")})
+    _archived_flags(add["list"])
+    add_output_flags(add["list"])
 
 
 def _run_argument(parser: argparse.ArgumentParser) -> None:
@@ -268,7 +304,7 @@ def _group(parser: argparse.ArgumentParser, actions: dict[str, tuple[str, str]])
     return found
 
 
-_GROUPS = frozenset({"data", "compute"})
+_GROUPS = frozenset({"data", "compute", "experiments"})
 """Commands that are only groups of others."""
 
 _COMMANDS: dict[str, tuple[str, str, Add]] = {
@@ -277,7 +313,7 @@ _COMMANDS: dict[str, tuple[str, str, Add]] = {
     "validate": ("run:validate", "check a job file", _validate_flags),
     "schema": ("run:schema", "print the JSON schema of the job file, for editors", _no_flags),
     "init": ("init:init", "copy a ready job to begin with", _init_flags),
-    "list": ("read:list_runs", "list runs", _list_flags),
+    "list": ("runs:list_runs", "list runs", _list_flags),
     "show": ("read:show", "show one run", _show_flags),
     "logs": ("read:logs", "print a run's logs", _logs_flags),
     "wait": ("read:wait", "wait for a run and end with its exit status", _wait_flags),
@@ -285,6 +321,11 @@ _COMMANDS: dict[str, tuple[str, str, Add]] = {
     "rejoin": ("read:rejoin", "start the lost nodes of an elastic run again", _run_argument),
     "metrics": ("metrics:metrics", "show what a run has logged", _metrics_flags),
     "download": ("download:download", "copy a run's files", _download_flags),
+    "tag": ("runs:tag", "tag a run, or add properties", _tag_flags),
+    "archive": ("runs:archive", "leave a run or an experiment out of lists", _archive_flags),
+    "restore": ("runs:restore", "show an archived run or experiment again", _archive_flags),
+    "experiments": ("", "list experiments", _experiments_flags),
+    "reindex": ("runs:reindex", "make the index of the workspace anew", _no_flags),
     "data": ("", "name data, and look up what has a name", _data_flags),
     "compute": ("", "name compute targets, and look them up", _compute_flags),
 }

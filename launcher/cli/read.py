@@ -1,4 +1,4 @@
-"""`regiment list`, `show`, `logs`, `wait`, `cancel` and `rejoin`: reading runs, and asking them for something."""
+"""`regiment show`, `logs`, `wait`, `cancel` and `rejoin`: reading runs, and asking them for something."""
 
 from __future__ import annotations
 
@@ -10,32 +10,25 @@ import sys
 import time
 from pathlib import Path
 
-from regiment.jobs.errors import ExitStatus, NodeError, RegimentError, UserError
+from regiment.jobs.errors import ExitStatus, NodeError, UserError
 from regiment.jobs.journal import read_journal
 from regiment.jobs.record import RunRecord, read_record
 from regiment.jobs.requests import Cancel, Rejoin
 from regiment.jobs.workspace import RunFolder, Workspace, find_workspace
 
-from ..details import details, process_rows, summary
+from ..details import details, process_rows
+from ..family import family_trees
+from ..listing import find_descendants
 from ..liveness import as_it_is, connect
 from ..node import messages
 from ..node.channel import encode
 from ..runs import ask
 from ..view.plain import PlainView
 from ..viewer import Viewer
-from .output import answer, columns, say
+from .output import answer, say
 
 _MOMENT = 0.05
 """Seconds until a coordinator that is just coming or going is looked for again."""
-_LIST_COLUMNS = {
-    "runId": "RUN",
-    "experimentName": "EXPERIMENT",
-    "status": "STATUS",
-    "instanceCount": "NODES",
-    "processCount": "PROCESSES",
-    "createdUtc": "CREATED",
-    "elapsedSeconds": "SECONDS",
-}
 
 
 def _workspace(options: argparse.Namespace) -> Workspace:
@@ -45,24 +38,6 @@ def _workspace(options: argparse.Namespace) -> Workspace:
 def _run(options: argparse.Namespace) -> tuple[RunFolder, RunRecord]:
     folder = _workspace(options).existing_run(options.run_id)
     return folder, as_it_is(read_record(folder.record))
-
-
-def list_runs(options: argparse.Namespace) -> int:
-    """List runs, newest first; one with a damaged record is named and left out."""
-    records = []
-    for folder in _workspace(options).all_runs():
-        try:
-            records.append(as_it_is(read_record(folder.record)))
-        except RegimentError as error:
-            say(f"regiment: {error}")
-    records.sort(key=lambda record: (record.created_utc, record.run_id), reverse=True)
-    if options.experiment is not None:
-        records = [record for record in records if record.experiment_name == options.experiment]
-    if options.status is not None:
-        records = [record for record in records if record.status.value.lower() == options.status.lower()]
-    rows = [summary(record) for record in records[: options.last]]
-    answer(options, rows, columns(rows, _LIST_COLUMNS))
-    return 0
 
 
 def show(options: argparse.Namespace) -> int:
@@ -78,10 +53,16 @@ def show(options: argparse.Namespace) -> int:
     if options.output == "table" and options.query is None:
         from .show_text import show_text
 
-        print(show_text(data))
+        print(show_text(data, _family(options, record)))
     else:
         answer(options, data)
     return 0
+
+
+def _family(options: argparse.Namespace, record: RunRecord) -> list[tuple[int, RunRecord]]:
+    """Give the runs below this one, with how deep each is."""
+    below = find_descendants(_workspace(options), [record.run_id])
+    return [(depth, child) for depth, child in family_trees([record], below) if depth]
 
 
 def wait(options: argparse.Namespace) -> int:

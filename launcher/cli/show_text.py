@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tabulate import tabulate
 
+from regiment.jobs.record import RunRecord
 from regiment.jobs.words import counted
 
 
-def show_text(run: dict[str, Any]) -> str:
-    """Tell how a run is doing, why it failed if it did, and what each process does."""
-    return "\n".join(_lines(run))
+def show_text(run: dict[str, Any], below: Sequence[tuple[int, RunRecord]] = ()) -> str:
+    """Tell how a run is doing, why it failed if it did, what each process does, and which runs are below it."""
+    return "\n".join((*_lines(run), *_tree_lines(below)))
+
+
+def _tree_lines(below: Sequence[tuple[int, RunRecord]]) -> Iterator[str]:
+    if below:
+        rows = [(f"└{'───' * (depth - 1)}─ {record.run_id}", record.status.value) for depth, record in below]
+        yield ""
+        yield tabulate(rows, headers=("RUNS BELOW IT", "STATUS"), tablefmt="simple", disable_numparse=True)
 
 
 def _lines(run: dict[str, Any]) -> Iterator[str]:
