@@ -138,6 +138,8 @@ def _spec(
         options = replace(options, start_method=StartMethod.TORCHRUN)
     elif distribution.process_count_per_instance and options.start_method is StartMethod.TORCHRUN:
         options = replace(options, torchrun_args=("--tee=3",))
+    elif options.start_method is StartMethod.FORK:
+        options = replace(options, preload=("numpy.linalg",))
     fields |= {"instance_count": instance_count, "distribution": distribution, "options": options}
     return JobSpec(**{**where, **fields})
 
