@@ -102,7 +102,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-@pytest.mark.parametrize("wanted", FILTERS, ids=str)
+@pytest.mark.parametrize("wanted", FILTERS)  # numbered: how a set is printed differs from one process to another
 def test_with_and_without_an_index_the_same_is_found(wanted: RunFilter, family: Workspace) -> None:
     with_index = find_runs(family, wanted)
     assert index_path(family).is_file()
