@@ -15,6 +15,7 @@ from regiment.distribution.mpirun import SHARED_MEMORY_NAMES
 from regiment.distribution.plan import LauncherKind, LauncherPlan, ProcessPlan
 
 from . import launchers, messages, processes
+from .cgroups import NodeGroup
 from .channel import Channel
 from .config import NodeConfig
 from .loop import Loop
@@ -67,11 +68,18 @@ class Ranks:
     """Starts, watches and ends a node's processes; decides nothing."""
 
     def __init__(
-        self, loop: Loop, config: NodeConfig, keeper: int, log: NodeLog, tell: Callable[[messages.FromAgent], None]
+        self,
+        loop: Loop,
+        config: NodeConfig,
+        keeper: int,
+        group: NodeGroup,
+        log: NodeLog,
+        tell: Callable[[messages.FromAgent], None],
     ) -> None:
         self._loop = loop
         self._config = config
         self._keeper = keeper
+        self._group = group
         self._log = log
         self._tell = tell
         self._pump = LogPump(self._log_grew, self._log_trouble)
@@ -102,6 +110,7 @@ class Ranks:
         self._ranks = {process.rank: Rank(process) for process in plan.processes}
         self._stopped_ranks.watch()
         self._witness = Witness()
+        self._group.enter()
         if plan.launcher is None:
             for rank in self._ranks.values():
                 self._start_rank(self._programs, rank)
@@ -352,7 +361,9 @@ class Ranks:
         """Kill whatever is left, launcher and setsid grandchildren included, until there is proof that nothing is."""
         if self.clean:
             return
-        living = processes.living_of_run(self._config.tag, os.getpid(), (self._keeper,))
+        living = processes.living_of_run(self._config.tag, os.getpid(), (self._keeper,)) or self._group.others()
+        if living:
+            self._group.kill_others()
         for pid in living:
             processes.send_signal(pid, signal.SIGKILL)
         if living or self._any_running():
