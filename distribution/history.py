@@ -145,12 +145,12 @@ def restart_note(state: State, pause: float, left: int) -> str:
     return f"{text}, and {left} more may follow" if left else f"{text}, and is the last one"
 
 
-def run_ended(state: State, error: RunError | None, elapsed: float) -> Happening:
-    """Tell a run's verdict."""
+def run_ended(record: RunRecord) -> Happening:
+    """Tell a run's verdict, from its record when that is complete."""
     return {
         "event": "run_ended",
-        "status": state.verdict.value,
-        "exitStatus": int(state.exit_status),
-        "error": to_plain(error),
-        "elapsedSeconds": elapsed,
+        "status": record.status.value,
+        "exitStatus": record.exit_status,
+        "error": to_plain(record.error),
+        "elapsedSeconds": record.elapsed_seconds,
     }

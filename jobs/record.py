@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 from .files import replace_json
 from .plain import PlainError, from_plain, to_plain
+from .status import RunStatus as RunStatus
 
-
-class RunStatus(Enum):
-    """Where a run is in its life; the names are Azure ML's."""
-
-    NOT_STARTED = "NotStarted"
-    """Its folder exists; no coordinator has taken it up yet."""
-    STARTING = "Starting"
-    """The agents are being started on the nodes."""
-    PREPARING = "Preparing"
-    """The nodes copy the code."""
-    RUNNING = "Running"
-    """Its processes run."""
-    FINALIZING = "Finalizing"
-    """Its processes have ended or are being ended because one failed; outputs are collected."""
-    CANCEL_REQUESTED = "CancelRequested"
-    """Somebody asked for its end, and its processes are being stopped."""
-    COMPLETED = "Completed"
-    """Every process that counts reported exit code 0."""
-    FAILED = "Failed"
-    """A process, a node or Regiment itself failed."""
-    CANCELED = "Canceled"
-    """It was stopped on request or because its time was up."""
-
-    @property
-    def is_terminal(self) -> bool:
-        """Say whether nothing more will happen."""
-        return self in (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELED)
+SCHEMA = 2
+"""Version of `run.json`; what was written by earlier ones is read all the same."""
 
 
 class ProcessStatus(Enum):
@@ -124,12 +101,23 @@ class RunError:
     """Its last lines."""
     followed: tuple[str, ...] = ()
     """What the other processes did, a sentence each."""
+    code: str | None = None
+    """The `error_code` that somebody gave when he called the run a failure."""
     kind: str | None = None
     """What kind of cause it is: a `CauseClass` of distribution/causes.py."""
     details: tuple[str, ...] = ()
     """What is known besides, a sentence each: the exception, memory that ran out, the core file."""
     report: str | None = None
     """The file of the run folder that tells all of it."""
+
+
+class RunType(Enum):
+    """What kind of run it is."""
+
+    COMMAND = "command"
+    """Processes that a coordinator started."""
+    INTERACTIVE = "interactive"
+    """Kept by Python code: `start_logging`, `child_run`, `create_children`."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +134,13 @@ class RunRecord:
     instance_count: int
     process_count: int
     attached: bool
-    schema: int = 1
+    schema: int = SCHEMA
+    type: RunType = RunType.COMMAND
+    parent_run_id: str | None = None
+    root_run_id: str | None = None
+    """The run at the top of the tree it is in; None for one that has no parent."""
+    archived: bool = False
+    """Whether lists leave it out."""
     display_name: str | None = None
     description: str | None = None
     tags: Mapping[str, str | None] = field(default_factory=dict)
@@ -165,7 +159,16 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     submitted_by: str | None = None
     coordinator: CoordinatorRecord | None = None
+    owner: Owner | None = None
+    """The process that keeps a run which has no coordinator."""
     nodes: tuple[NodeRecord, ...] = ()
+    source_directory: str | None = None
+    """The folder the code was taken from, as it was given."""
+    script: str | None = None
+    """The program of a run that was submitted as a script with arguments."""
+    arguments: tuple[str, ...] = ()
+    environment_names: tuple[str, ...] = ()
+    """The variables that the job was given; never their values."""
 
 
 def utc_text(seconds: float) -> str:
@@ -181,8 +184,37 @@ def write_record(path: Path, record: RunRecord) -> None:
 def read_record(path: Path) -> RunRecord:
     """Read `run.json`; a damaged one is a UserError that names it."""
     try:
-        return from_plain(RunRecord, json.loads(path.read_text("utf-8")))
+        return record_from(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, PlainError) as error:
-        raise UserError(
-            f"{path} cannot be read as a run's record: {error}; the run's other files are untouched"
-        ) from None
+        raise UserError(unreadable(path, error)) from None
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """Say that a record cannot be read."""
+    return f"{path} cannot be read as a run's record: {error}; the run's other files are untouched"
+
+
+def record_from(data: Any) -> RunRecord:
+    """Make a record of plain data in any version since the first; raises PlainError."""
+    return from_plain(RunRecord, migrated(data))
+
+
+def migrated(data: Any) -> dict[str, Any]:
+    """Give a record's plain data in any version as that of this one, otherwise unchecked; raises PlainError."""
+    if not isinstance(data, dict):
+        raise PlainError(f"expected an object, not {type(data).__name__}")
+    found: dict[str, Any] = data
+    while found.get("schema") in _MIGRATIONS:
+        found = _MIGRATIONS[found["schema"]](found)
+    schema = found.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise PlainError(f"its schema {schema} is newer than this Regiment, which knows {SCHEMA}; upgrade it")
+    return found
+
+
+def _from_1(data: dict[str, Any]) -> dict[str, Any]:
+    """Nothing had a parent then, and every run had processes."""
+    return {**data, "schema": 2, "type": RunType.COMMAND.value}
+
+
+_MIGRATIONS: Mapping[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}

@@ -61,6 +61,16 @@ class Workspace:
         """What can be made again: the packed agent."""
         return self.root / "cache"
 
+    @property
+    def archived_experiments(self) -> Path:
+        """An empty file for each experiment that lists leave out, called like it."""
+        return self.root / "archived-experiments"
+
+    @property
+    def changes(self) -> Path:
+        """Which runs' records have changed, a line each time."""
+        return self.root / "changes.log"
+
     def run(self, run_id: str) -> RunFolder:
         """Give the folder of one run, which need not exist yet."""
         if not is_name(run_id):
@@ -113,6 +123,16 @@ class RunFolder:
     def record(self) -> Path:
         """The record."""
         return self.root / "run.json"
+
+    @property
+    def lock(self) -> Path:
+        """What whoever writes the record holds locked."""
+        return self.root / "record.lock"
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace it is in."""
+        return Workspace(self.root.parent.parent)
 
     @property
     def events(self) -> Path:

@@ -33,17 +33,41 @@ def wait_for_death(owner: Owner, seconds: float) -> None:
         os.close(pidfd)
 
 
+def keeper_of(record: RunRecord) -> Owner | None:
+    """Give the process whose death ends the run: its coordinator, or the one whose code keeps it."""
+    if record.owner is not None:
+        return record.owner
+    return None if record.coordinator is None else record.coordinator.owner
+
+
 def as_it_is(record: RunRecord) -> RunRecord:
-    """Give the record as it is true now: a run whose coordinator died without a verdict has failed."""
-    if record.status.is_terminal or record.coordinator is None or not is_dead(record.coordinator.owner):
+    """Give the record as it is true now: a run whose keeper died without a word on how it ended has failed."""
+    if record.status.is_terminal:
+        return record
+    if record.owner is not None and is_dead(record.owner):
+        who = f"process {record.owner.pid} on {record.owner.host}"
+        return _failed(record, RunError(f"{who}, which kept the run, ended without completing it"))
+    if record.coordinator is None or not is_dead(record.coordinator.owner):
         return record
     owner = f"process {record.coordinator.pid} on {record.coordinator.host}"
     message = f"coordinator lost: {owner} ended without a verdict"
     if record.status is RunStatus.NOT_STARTED:
         message = f"never started: {owner} ended while it was submitting the run"
-    return replace(
-        record,
-        status=RunStatus.FAILED,
-        error=RunError(message, log="logs/azureml/coordinator.log"),
-        exit_status=int(ExitStatus.NODE_ERROR),
-    )
+    return _failed(record, RunError(message, log="logs/azureml/coordinator.log"))
+
+
+def _failed(record: RunRecord, error: RunError) -> RunRecord:
+    return replace(record, status=RunStatus.FAILED, error=error, exit_status=int(ExitStatus.NODE_ERROR))
+
+
+def connect(record: RunRecord) -> socket.socket | None:
+    """Connect to a run's coordinator; None where it has gone or has not come yet."""
+    if record.coordinator is None or record.coordinator.socket is None:
+        return None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(record.coordinator.socket)
+    except OSError:
+        connection.close()
+        return None
+    return connection

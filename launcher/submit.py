@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regiment.distribution.tasks import node_slots
+from regiment.jobs.changes import changing
 from regiment.jobs.current_form import command_text
 from regiment.jobs.errors import NodeError, UserError
 from regiment.jobs.files import private_folder, replace_file
+from regiment.jobs.lock import RecordLock, lock_new
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import CoordinatorRecord, RunRecord, RunStatus, utc_text, write_record
 from regiment.jobs.spec import JobSpec, starts_through_torchrun
 from regiment.jobs.workspace import RunFolder, Workspace
 
 from .bundle import packed_agent
-from .coordinator.order import Order
+from .coordinator.order import LOCK, Order
 from .mpi import find_mpirun
-from .node import processes
 from .node.messages import Terminal
+from .runs import make_folder, new_run_id, this_process
 from .trust import check_is_ours
 
 if TYPE_CHECKING:
@@ -58,13 +60,16 @@ def submit(
     """
     check_launcher(spec)
     mpirun = find_mpirun(spec)
-    folder = _make_folder(spec, workspace)
-    try:
-        notes = _fill_folder(spec, job_text, workspace, folder, attached)
-    except BaseException:
-        # A run that was never started leaves nothing, and its name is free again.
-        shutil.rmtree(folder.root, ignore_errors=True)
-        raise
+    run_id = _make_workspace(spec, workspace)
+    with changing(workspace, [run_id]):
+        folder = make_folder(workspace, run_id)
+        try:
+            lock = lock_new(folder.lock)
+            notes = _fill_folder(spec, job_text, workspace, folder, attached)
+        except BaseException:
+            # A run that was never started leaves nothing, and its name is free again.
+            shutil.rmtree(folder.root, ignore_errors=True)
+            raise
     order = Order(
         spec=replace(spec, code=spec.code or spec.code_url),
         workspace=str(workspace.root),
@@ -76,7 +81,8 @@ def submit(
         mpirun=mpirun,
         terminal=terminal,
     )
-    return Submission(folder, _start_coordinator(order, folder), notes)
+    with lock:
+        return Submission(folder, _start_coordinator(order, folder, lock), notes)
 
 
 def _fill_folder(
@@ -114,7 +120,8 @@ def check_launcher(spec: JobSpec) -> None:
         )
 
 
-def _make_folder(spec: JobSpec, workspace: Workspace) -> RunFolder:
+def _make_workspace(spec: JobSpec, workspace: Workspace) -> str:
+    """Make the folders that all runs share, and give this one's id."""
     try:
         for path in (workspace.runs, workspace.store, workspace.cache):
             private_folder(path)
@@ -124,17 +131,11 @@ def _make_folder(spec: JobSpec, workspace: Workspace) -> RunFolder:
         raise UserError(
             f"{workspace.root} cannot be the workspace: {error.strerror}; name another with --workspace"
         ) from None
-    name = spec.name or f"{spec.experiment_name[:60]}_{int(time.time())}_{os.urandom(4).hex()}"
-    folder = workspace.run(name)
-    try:
-        folder.root.mkdir(mode=0o700)
-    except FileExistsError:
-        raise UserError(f"there is a run {name!r} in {workspace.root} already; choose another with --name") from None
-    return folder
+    return spec.name or new_run_id(spec.experiment_name)
 
 
 def _first_record(spec: JobSpec, folder: RunFolder, attached: bool) -> RunRecord:
-    pid = os.getpid()
+    owner = this_process()
     return RunRecord(
         run_id=folder.run_id,
         experiment_name=spec.experiment_name,
@@ -151,10 +152,10 @@ def _first_record(spec: JobSpec, folder: RunFolder, attached: bool) -> RunRecord
         tags=dict(spec.tags),
         properties=dict(spec.properties),
         submitted_by=_user_name(),
+        source_directory=spec.code or spec.code_url or spec.working_folder,
+        environment_names=tuple(sorted(spec.environment_variables)),
         # Until the coordinator has taken over, this process is the run's owner.
-        coordinator=CoordinatorRecord(
-            pid, processes.start_ticks(pid) or 0, processes.boot_id(), socket.gethostname(), None
-        ),
+        coordinator=CoordinatorRecord(owner.pid, owner.start_ticks, owner.boot_id, owner.host, None),
     )
 
 
@@ -165,14 +166,17 @@ def _user_name() -> str | None:
         return None  # A container's made-up user has no name.
 
 
-def _start_coordinator(order: Order, folder: RunFolder) -> socket.socket:
-    """Start the coordinator in a session of its own and hand it the order; secrets go through the socket only."""
+def _start_coordinator(order: Order, folder: RunFolder, lock: RecordLock) -> socket.socket:
+    """Start the coordinator in a session of its own and hand it the order; secrets go through the socket only.
+
+    It inherits the lock on the record, which is not free for a moment from the making of the run to its end.
+    """
     private_folder(folder.own_logs)
     log = os.open(folder.own_logs / "coordinator.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     argv = [order.agent_python, "-I", "-S", order.zip, "coordinator"]
     dup2 = os.POSIX_SPAWN_DUP2
-    actions = [(dup2, theirs.fileno(), 0), (dup2, log, 1), (dup2, log, 2)]
+    actions = [(dup2, theirs.fileno(), 0), (dup2, log, 1), (dup2, log, 2), (dup2, lock.file, LOCK)]
     pid = os.posix_spawn(
         argv[0], argv, os.environ, file_actions=actions, setsid=True, setsigdef=[signal.SIGINT, signal.SIGPIPE]
     )

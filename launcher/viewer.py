@@ -164,16 +164,3 @@ class Viewer:
 def _lost_message(record: RunRecord) -> str:
     message = record.error.message if record.error else "the coordinator hung up"
     return f"{message}; its nodes end what still runs, and 'regiment show {record.run_id}' has the record"
-
-
-def connect(record: RunRecord) -> socket.socket | None:
-    """Connect to a run's coordinator; None where it has gone or has not come yet."""
-    if record.coordinator is None or record.coordinator.socket is None:
-        return None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(record.coordinator.socket)
-    except OSError:
-        connection.close()
-        return None
-    return connection

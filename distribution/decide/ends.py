@@ -116,7 +116,8 @@ def launcher_exited(state: State, event: LauncherExited, now: float) -> Decision
     if event.signal is not None and can_do_without(with_node(state, event.node, NodeState.LOST), event.node):
         # What is left on this node has nobody to meet the others with: it is as good as lost.
         return node_lost(state, NodeLost(event.node, f"has lost its {state.policy.launcher}"), now)
-    if state.cause is None:
+    state = taken_away(state)
+    if state.cause is None and state.canceled is None:
         message = f"{launcher_message(state, event, own)}: {how_it_ended(event.exit_code, event.signal)}"
         cause = Cause(message, ExitStatus.JOB_FAILED, now, event.node, is_report=event.signal is None)
         state = replace(state, cause=cause)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import select
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from regiment.jobs.errors import ExitStatus, NodeError, RegimentError, UserError
-from regiment.jobs.files import private_folder, replace_json
 from regiment.jobs.journal import read_journal
 from regiment.jobs.record import RunRecord, read_record
+from regiment.jobs.requests import Cancel, Rejoin
 from regiment.jobs.workspace import RunFolder, Workspace, find_workspace
 
 from ..details import details, process_rows, summary
-from ..liveness import as_it_is
+from ..liveness import as_it_is, connect
 from ..node import messages
 from ..node.channel import encode
+from ..runs import ask
 from ..view.plain import PlainView
-from ..viewer import Viewer, connect
+from ..viewer import Viewer
 from .output import answer, columns, say
 
 _MOMENT = 0.05
@@ -116,7 +115,7 @@ def cancel(options: argparse.Namespace) -> int:
     if record.status.is_terminal:
         say(f"regiment: run {record.run_id} has ended already: {record.status.value}")
         return 0
-    _ask(folder, record, {"request": "cancel", "reason": "cancelled by 'regiment cancel'", "force": options.force})
+    ask(folder, Cancel("cancelled by 'regiment cancel'", options.force))
     say(f"regiment: asked run {record.run_id} to end; 'regiment wait {record.run_id}' waits for that")
     return 0
 
@@ -134,7 +133,7 @@ def rejoin(options: argparse.Namespace) -> int:
     if not lost:
         say(f"regiment: all nodes of run {record.run_id} are there")
         return 0
-    _ask(folder, record, {"request": "rejoin"})
+    ask(folder, Rejoin())
     say(f"regiment: asked run {record.run_id} to start {', '.join(lost)} again")
     return 0
 
@@ -142,17 +141,6 @@ def rejoin(options: argparse.Namespace) -> int:
 def _is_elastic(folder: RunFolder) -> bool:
     plan = json.loads(folder.plan.read_text("utf-8"))
     return any(node["launcher"] is not None and node["launcher"]["isElastic"] for node in plan["nodes"])
-
-
-def _ask(folder: RunFolder, record: RunRecord, request: dict[str, Any]) -> None:
-    """Leave a request for a run's coordinator, and tell it that there is one."""
-    private_folder(folder.requests)
-    replace_json(folder.requests / f"{time.time_ns()}-{secrets.token_hex(4)}.json", request)
-    connection = connect(record)
-    if connection is not None:
-        # A coordinator that does not listen yet looks into the folder when it starts.
-        with connection:
-            connection.sendall(encode(messages.pack(messages.LookAtRequests())))
 
 
 def logs(options: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -17,8 +16,12 @@ from regiment.distribution.plan import LauncherKind, NodePlan, Plan
 from regiment.distribution.planner import make_plan
 from regiment.distribution.report import Report, run_error
 from regiment.distribution.state import Phase, Policy, State, first_state
+from regiment.jobs.edits import Finish, Start
+from regiment.jobs.errors import UserError
 from regiment.jobs.files import private_folder
-from regiment.jobs.record import CoordinatorRecord, NodeRecord, read_record
+from regiment.jobs.lock import RecordLock
+from regiment.jobs.record import CoordinatorRecord, NodeRecord, RunStatus, read_record
+from regiment.jobs.requests import Cancel, Rejoin, Request, grant, pending, refuse
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
 from ..node import messages, processes, scratch
@@ -26,7 +29,7 @@ from ..node.loop import Loop
 from .collected import merge, remove_inputs
 from .investigation import investigate
 from .nodes import Nodes
-from .order import Order
+from .order import LOCK, Order
 from .recorder import Recorder
 from .session import Session
 from .verdict import shell_exit_code
@@ -64,6 +67,7 @@ class Coordinator:
         self._state = first_state(_policy(order, self._plan), slots, time.monotonic(), helpers)
         self._session = Session(self.loop, order.terminal)
         self._wake_timer: int | None = None
+        self._called_failure: Finish | None = None
         self._report: Report | None = None
 
     def run(self) -> None:
@@ -86,11 +90,13 @@ class Coordinator:
         path = f"{self._sockets}/coordinator.sock"
         self._watchers.listen(path)
         recorder, pid = self._recorder, os.getpid()
+        coordinator = CoordinatorRecord(
+            pid, processes.start_ticks(pid) or 0, processes.boot_id(), socket.gethostname(), path
+        )
+        RecordLock(LOCK).name_owner(coordinator.owner)
         recorder.record = replace(
             recorder.record,
-            coordinator=CoordinatorRecord(
-                pid, processes.start_ticks(pid) or 0, processes.boot_id(), socket.gethostname(), path
-            ),
+            coordinator=coordinator,
             status=self._state.status,
             start_time_utc=recorder.utc(recorder.started_at),
             nodes=tuple(NodeRecord(n.node.index, n.node.node_id, "starting") for n in self._plan.nodes),
@@ -284,8 +290,11 @@ class Coordinator:
             job_exit_code=shell_exit_code(error.exit_code, error.signal) if error else None,
         )
         recorder.write_now()
-        recorder.event(history.run_ended(state, error, elapsed))
+        if self._called_failure is not None:
+            recorder.edit(self._called_failure)
+        recorder.event(history.run_ended(recorder.record))
         self._watchers.flush()
+        self._look_at_requests()
         self._tidy()
         self.loop.stop()
 
@@ -344,22 +353,30 @@ class Coordinator:
                 self._session.log_written(wish)
 
     def _look_at_requests(self) -> None:
-        for path in sorted(self._folder.requests.glob("*.json")):
+        for path, request in pending(self._folder.requests):
             try:
-                request = json.loads(path.read_text("utf-8"))
-                path.unlink()
-            except FileNotFoundError:
-                continue  # The workspace is being deleted under the run.
-            except (OSError, ValueError) as error:
-                self._recorder.note("warning", f"a request cannot be read: {path}: {error}")
-                path.rename(path.with_suffix(".unreadable"))
-                continue
-            match request:
-                case {"request": "cancel"}:
-                    reason, force = str(request.get("reason")), bool(request.get("force"))
-                    self._happened(events.StopRequested(reason, force, is_persons=True))
-                case {"request": "rejoin"}:
-                    self._happened(events.RejoinRequested())
+                self._grant(request)
+            except UserError as error:
+                refuse(path, str(error))
+            else:
+                grant(path)
+
+    def _grant(self, request: Request) -> None:
+        match request:
+            case Cancel(reason, force):
+                self._happened(events.StopRequested(reason, force, is_persons=True))
+            case Rejoin():
+                self._happened(events.RejoinRequested())
+            case Finish(RunStatus.CANCELED, message):
+                self._happened(events.StopRequested(message or "cancelled", is_persons=True))
+            case Finish(RunStatus.FAILED, message):
+                # What still runs is stopped first; the record says Failed when nothing does.
+                self._called_failure = request
+                self._happened(events.StopRequested(message or "marked as Failed", is_persons=True))
+            case Finish() | Start():
+                pass  # A run with processes has begun, and completes when they do.
+            case _:
+                self._recorder.edit(request)
 
     def _owner_gone(self) -> None:
         self._session.viewer_left()

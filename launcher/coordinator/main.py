@@ -17,13 +17,14 @@ from regiment.jobs.record import RunError, RunStatus, read_record, utc_text, wri
 from regiment.jobs.workspace import RunFolder, Workspace
 
 from .coordinator import Coordinator
-from .order import Order
+from .order import LOCK, Order
 
 
 def main() -> None:
     """Take an order from standard input, a socket to whoever wants the run, and see it through."""
     # Whatever else the submitting shell had open is not ours to hold: a pipe's reader would wait for the run's end.
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(LOCK + 1, os.sysconf("SC_OPEN_MAX"))
+    os.set_inheritable(LOCK, False)
     owner = socket.socket(fileno=os.dup(0))
     order = from_plain(Order, json.loads(_read_line(owner)))
     folder = Workspace(Path(order.workspace)).run(order.run_id)

@@ -9,6 +9,9 @@ from regiment.jobs.spec import JobSpec
 
 from ..node.messages import Terminal
 
+LOCK = 3
+"""The descriptor by which a coordinator inherits the lock on its run's record, held since the run was made."""
+
 
 @dataclass(frozen=True)
 class Order:

@@ -12,6 +12,8 @@ from regiment.distribution.plan import Plan
 from regiment.distribution.planner import masked_plan
 from regiment.distribution.report import Report, markdown
 from regiment.distribution.state import Phase, State
+from regiment.jobs.changes import changing
+from regiment.jobs.edits import Edit, Finish, apply_edit
 from regiment.jobs.files import append_text, private_folder, replace_file, replace_json
 from regiment.jobs.journal import Journal
 from regiment.jobs.plain import to_plain
@@ -145,6 +147,17 @@ class Recorder:
         """Write why the run did not complete, for programs and for people."""
         self._attempt(lambda: replace_json(self._folder.report_data, to_plain(report)))
         self._attempt(lambda: replace_file(self._folder.report, markdown(report)))
+
+    def edit(self, edit: Edit) -> None:
+        """Change the record as somebody asks for; raises UserError if it may not be."""
+        self.record = apply_edit(self.record, edit, utc_text(time.monotonic() + self._wall_offset))
+        if isinstance(edit, Finish):
+            self._state = None  # From now on the status is what was said.
+        self._attempt(self._write_edit)
+
+    def _write_edit(self) -> None:
+        with changing(self._folder.workspace, [self._folder.run_id]):
+            self._write_run()
 
     def write_now(self) -> None:
         """Bring `run.json` and the status files up to date."""

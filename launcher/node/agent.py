@@ -97,7 +97,7 @@ class Agent:
         """Work until released."""
         self.loop.on_read(self._listener.fileno(), self._accept)
         self.loop.on_signal(signal.SIGCHLD, lambda: self._ranks.reap())
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.loop.on_signal(number, self._told_to_end)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             self.loop.on_signal(number, self._notice(number))
@@ -177,12 +177,14 @@ class Agent:
             # In the same words from every node: the coordinator says them once.
             self.tell(messages.Note("info", _NO_VIEWS))
 
-        def done(reason: str | None) -> None:
-            self.tell(messages.Prepared() if reason is None else messages.Failed(f"cannot prepare: {reason}"))
-
         before = self._ranks if self._workplace.order is not None else None
         if before is not None:
             self._ranks = self._new_ranks()
+        ranks = self._ranks
+
+        def done(reason: str | None) -> None:
+            if self._ranks is ranks and not ranks.stopping:  # Else what comes of it is of no interest any more.
+                self.tell(messages.Prepared() if reason is None else messages.Failed(f"cannot prepare: {reason}"))
 
         def make() -> None:
             if before is not None:
@@ -224,18 +226,20 @@ class Agent:
     def stop(self, message: messages.Stop) -> None:
         """End the processes and report when nothing of them is left."""
         self._workplace.abandon()
-        self._ranks.when_clean(self._stopped)
-        self._ranks.stop(message.grace)
+        ranks = self._ranks
+        ranks.when_clean(lambda: self._stopped(ranks))
+        ranks.stop(message.grace)
 
     def notify(self, message: messages.Notify) -> None:
         """Tell the processes that the node will be taken away."""
         self._ranks.notify(message)
 
-    def _stopped(self) -> None:
+    def _stopped(self, ranks: Ranks) -> None:
         found: list[bool] = []
 
         def done(reason: str | None) -> None:
-            self.tell(messages.Stopped(any(found)))
+            if self._ranks is ranks:
+                self.tell(messages.Stopped(any(found)))
 
         if self._workplace.looks_at_outputs:
             self._in_thread(lambda: found.append(self._workplace.has_new_outputs()), done)

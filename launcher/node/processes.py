@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Collection, Iterator
+from functools import cache
 
 TAG = "REGIMENT_TAG"
 """The variable every process of a run carries; its value is the run's token and the node's index."""
@@ -23,6 +24,7 @@ def become_subreaper(name: str) -> None:
         raise OSError(ctypes.get_errno(), "cannot become the reaper of this run's processes")
 
 
+@cache
 def boot_id() -> str:
     """Give the name of this boot of this machine (of this container, where that hides it)."""
     try:

@@ -90,7 +90,8 @@ class Ranks:
         self.launchers = launchers.Launchers(loop, log, self._pump, tell)
         self._kill_timer: int | None = None
         self._shared_memory: set[str] = set()
-        self._stopping = False
+        self.stopping = False
+        """Whether its processes are being ended, or have been."""
         self._terminated = False
         self._witness: Witness | None = None
         self._on_clean: list[Callable[[], None]] = []
@@ -103,7 +104,7 @@ class Ranks:
 
     def start(self, order: messages.Start, logs: Path) -> None:
         """Start the node's processes, or the launcher that starts them, in the current folder."""
-        if self._stopping:
+        if self.stopping:
             return
         plan = order.plan
         self._programs, self._terminal, self._logs = Programs(self._config, plan), order.terminal, logs
@@ -120,7 +121,7 @@ class Ranks:
     def start_daemon(self, order: messages.StartDaemon) -> None:
         """Run what the launcher on another node needs here to start this node's processes."""
         launcher = self._launcher_plan
-        if self._stopping or self._programs is None or launcher is None:
+        if self.stopping or self._programs is None or launcher is None:
             self._tell(messages.DaemonEnded(order.origin, order.call, launchers.NOT_REACHED))
             return
         self.launchers.start_daemon(order, launcher, self._programs)
@@ -176,7 +177,7 @@ class Ranks:
     def wrapper_called(self, channel: Channel, hello: dict[str, Any]) -> bool:
         """Give a wrapper its orders; False if there is nothing for it to do any more."""
         launcher, given = self._launcher_plan, hello.get("given")
-        if self._stopping or self._programs is None or launcher is None or not isinstance(given, dict):
+        if self.stopping or self._programs is None or launcher is None or not isinstance(given, dict):
             return False
         rank = launched_rank(launcher, given, self._ranks)
         if rank is None or rank.running:
@@ -210,14 +211,14 @@ class Ranks:
             case {"type": "started", "pid": int(pid)}:
                 rank.pid = pid
                 self._tell(messages.Started(rank.plan.rank, pid, rank.given_rank))
-                if self._stopping:
+                if self.stopping:
                     # Its order was on the way when the stop came.
                     rank.send(signal.SIGKILL if self._kill_timer is None else signal.SIGTERM)
             case {"type": "asked", "signal": (signal.SIGUSR1 | signal.SIGUSR2) as number}:
                 self._tell(messages.Noticed(signal.Signals(number).name))
             case {"type": "asked", "signal": int(number)}:
                 # Its launcher ends all ranks when one fails; once we do that ourselves, they have our grace.
-                if not self._stopping:
+                if not self.stopping:
                     rank.send(signal.Signals(number))
             case {"type": "ended", "status": int(status)}:
                 rank.asked = rank.asked or bool(data.get("asked"))
@@ -278,7 +279,7 @@ class Ranks:
             seen = self._witness.circumstances(rank.pid, dumped_core=dumped_core)
         self._tell(messages.Exited(rank.plan.rank, exit_code, signal_name, rank.asked, at, seen))
         self._log.write(Kind.EXECUTION, f"rank {rank.plan.rank} ended: {signal_name or f'exit code {exit_code}'}")
-        if self._stopping and not self._any_running():
+        if self.stopping and not self._any_running():
             self.end_launchers(self._tidy_limit)
 
     def _pids(self) -> dict[int, int]:
@@ -295,7 +296,7 @@ class Ranks:
 
     def stop(self, grace: float) -> None:
         """End the processes: SIGTERM, `grace` seconds, SIGKILL; with no grace, SIGKILL at once."""
-        self._stopping = True
+        self.stopping = True
         self._forget_kill_timer()
         if not self._any_running():
             self.end_launchers(self._tidy_limit)
@@ -315,7 +316,7 @@ class Ranks:
 
     def notify(self, order: messages.Notify) -> None:
         """Pass a notice on to each process, once and to nothing that it has started."""
-        if self._programs is not None and not self._stopping:
+        if self._programs is not None and not self.stopping:
             write_notice(self._programs.preemption_file, order)
             self._notices.pass_on(signal.Signals[order.signal])
 
@@ -328,7 +329,7 @@ class Ranks:
 
     def end_launchers(self, patience: float) -> None:
         """After all ranks have ended: give wrappers and launchers that many seconds to go, then kill what is left."""
-        self._stopping = True
+        self.stopping = True
         for rank in self._ranks.values():
             if rank.wrapper is not None:
                 rank.wrapper.close()

@@ -58,10 +58,11 @@ class Workplace:
     @property
     def looks_at_outputs(self) -> bool:
         """Say whether the attempt is asked at its end if it has written anything new."""
-        return self._new_outputs is not None
+        return self.order is not None and self.order.looks_at_outputs
 
     def has_new_outputs(self) -> bool:
-        """Say whether the attempt has written anything new."""
+        """Say whether the attempt has written anything new, once nothing is being made any more."""
+        self._at_rest.wait()
         return self._new_outputs is not None and self._new_outputs.are_there()
 
     def abandon(self) -> None:

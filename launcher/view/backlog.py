@@ -32,7 +32,7 @@ class Backlog:
 
         What was not read yet of an earlier attempt's comes first.
         """
-        unread = dict.fromkeys(rank for rank in self._ranks if rank in self._waiting or rank in self._announced)
+        unread = dict.fromkeys(rank for rank in self._ranks if self._is_looked_at(rank))
         if unread:
             self._earlier.append((self._follower, unread))
         self._follower = LogFollower()
@@ -49,6 +49,10 @@ class Backlog:
             if self._tail is not None:
                 self._seek_tail(rank, path, self._tail)
         self._tail = None  # what a later attempt writes is new from its first line
+
+    def _is_looked_at(self, rank: int) -> bool:
+        # Of a log that was read so far a line without its newline may still be kept back.
+        return rank in self._waiting or rank in self._announced or self._follower.offset(rank) > 0
 
     def _seek_tail(self, rank: int, path: Path, count: int) -> None:
         try:

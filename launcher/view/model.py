@@ -226,6 +226,10 @@ def _stopping(view: RunView, event: Event, at: float) -> RunView:
     return replace(view, stopping=stopping)
 
 
+def _attempt_ended(view: RunView, event: Event, at: float) -> RunView:
+    return replace(view, stopping=None)
+
+
 def _note(view: RunView, event: Event, at: float) -> RunView:
     return replace(view, notes=(*view.notes, NoteView(event["level"], event["text"])))
 
@@ -261,6 +265,7 @@ _APPLY: Mapping[str, Callable[[RunView, Event, float], RunView]] = {
     "process_started": _process_started,
     "process_exited": _process_exited,
     "stopping": _stopping,
+    "attempt_ended": _attempt_ended,
     "note": _note,
     "run_ended": _run_ended,
 }

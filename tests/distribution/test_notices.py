@@ -7,6 +7,7 @@ from regiment.distribution.decide import decide
 from regiment.distribution.decide.ends import SETTLE
 from regiment.distribution.events import (
     Event,
+    LauncherExited,
     NodeLost,
     NodeStopped,
     NodeUp,
@@ -60,6 +61,11 @@ def test_a_process_that_fails_after_a_notice_has_the_others_stopped_and_is_not_b
 
 def test_a_node_that_goes_after_a_notice_was_taken_away() -> None:
     state, _ = play([*UP, *STARTED, NOTICE, NodeLost(1, "was lost")], Policy(restarts=Restarts(max=3)))
+    assert state.cause is None and state.exit_status is ExitStatus.PREEMPTED
+
+
+def test_a_launcher_that_dies_of_the_notice_was_taken_away_too() -> None:
+    state, _ = play([*UP, *STARTED, NOTICE, LauncherExited(0, None, "SIGUSR1")])
     assert state.cause is None and state.exit_status is ExitStatus.PREEMPTED
 
 

@@ -116,9 +116,16 @@ def test_a_notice_reaches_ranks_under_torchrun_once(lab: Lab) -> None:
 
 
 @pytest.mark.mpi
-def test_a_notice_reaches_ranks_under_mpirun_once_also_where_mpirun_gets_it(lab: Lab) -> None:
+@pytest.mark.parametrize("who", ["viewer", "mpirun"])
+def test_a_notice_reaches_ranks_under_mpirun_once_also_where_mpirun_gets_it(lab: Lab, who: str) -> None:
     process = start(lab, flags=("--nodes", "2", "--nproc", "1", "--type", "mpi"))
-    process.send_signal(signal.SIGUSR1)
+    if who == "viewer":
+        process.send_signal(signal.SIGUSR1)
+    else:
+        agent = lab.show("r")["nodes"][0]["agentPid"]
+        # Of the agent's two children it is the one that is no daemon's.
+        [mpirun] = [pid for pid in lab.that_run(b"--host\0node-0") if lab.parent(pid) == agent]
+        os.kill(mpirun, signal.SIGUSR1)
     process.communicate()
     assert process.returncode == 5
     assert [(lab.folder / f"got-{rank}").read_text() for rank in (0, 1)] == ["SIGUSR1\n", "SIGUSR1\n"]
@@ -155,6 +162,31 @@ def test_a_rank_that_ended_well_while_others_run_is_named_and_fails_the_run_wher
     assert "warning: rank 1 on node-1 finished, 2 still running" in result.stderr
     assert "rank 1 on node-1 finished, 2 still running after 1 s (early_exit: fail)" in result.stderr
     assert json.loads((lab.run_folder("r") / "report.json").read_text())["cause"]["kind"] == "user_error"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(("who", "status", "exit_status"), [("coordinator", "Canceled", 4), ("agent", "Failed", 3)])
+def test_a_signal_that_asks_for_the_end_ends_the_run_whoever_gets_it(
+    lab: Lab, who: str, number: signal.Signals, status: str, exit_status: int
+) -> None:
+    process = lab.start("run", "--name", "r", "--nodes", "2", "--", "sleep", ENDLESS)
+    lab.wait_until_running("r", 2)
+    os.kill(pid_of(lab, who, process), number)
+    process.communicate()
+    assert process.returncode == exit_status
+    assert lab.show("r")["status"] == status
+    assert lab.processes() == []
+
+
+def test_a_notice_and_then_the_end_is_a_preemption_and_no_signal_of_a_persons(lab: Lab) -> None:
+    """As a scheduler does it: SIGUSR1 first, and SIGTERM some time after that."""
+    process = lab.start("run", "--name", "r", "--", "sleep", ENDLESS)
+    lab.wait_until_running("r", 1)
+    process.send_signal(signal.SIGUSR1)
+    lab.wait_until(lambda: lab.events("r", "preempting"))
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 5
 
 
 def test_the_time_limit_is_said_to_be_the_reason(lab: Lab) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -117,13 +119,20 @@ def test_a_node_that_was_lost_is_started_again_and_the_run_with_it(lab: Lab, vic
     assert ended["kind"] == "infrastructure" and ended["error"]["message"].startswith("node-1 ")
 
 
-def test_a_lost_node_has_a_budget_of_its_own(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("who", "number"), [("agent", signal.SIGKILL), ("agent", signal.SIGABRT), ("rank", signal.SIGKILL)]
+)
+def test_what_is_no_fault_of_the_program_has_a_budget_of_its_own(lab: Lab, who: str, number: signal.Signals) -> None:
+    """A node whose agent is killed or crashes, a rank that somebody else kills."""
     restarts = "{max: 0, infrastructure: 1, backoff: 0}"
     process = lab.start("run", "--name", "r", job(lab, "[ $REGIMENT_ATTEMPT = 0 ] && sleep 3600; exit 5", restarts))
     lab.wait_until_running("r", 1)
-    lab.kill_node("r", 0, "agentPid")
+    lab.wait_until(lambda: lab.status("r")[0]["pid"])
+    pid = lab.show("r")["nodes"][0]["agentPid"] if who == "agent" else lab.status("r")[0]["pid"]
+    os.kill(pid, number)
     process.communicate()
     assert process.returncode == 1
+    assert lab.events("r", "attempt_ended")[0]["kind"] == "infrastructure"
     assert lab.show("r")["error"]["exitCode"] == 5 and lab.show("r")["attempt"] == 1
 
 

@@ -271,3 +271,19 @@ def test_output_that_is_no_terminal_is_plain(tmp_path: Path, term: str) -> None:
 def test_the_plain_view_never_imports_rich() -> None:
     program = "import sys, regiment.launcher.view as v; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_what_is_left_of_an_attempts_logs_is_shown_before_the_next_ones(tmp_path: Path) -> None:
+    """Also where the link to the newest logs leads to the next attempt's by then."""
+    for attempt in (0, 1):
+        write(tmp_path / "attempts" / str(attempt), 0, f"line of attempt {attempt}\nits rest".encode())
+    streams = Streams()
+    view = PlainView(streams.stdout, streams.stderr, tmp_path)
+    view.on_event(run_started(1, 2))
+    view.on_event(started(0))
+    view.on_event(exited(0, "Failed", 7))
+    view.on_event(run_started(1, 2, attempt=1))
+    view.on_log(0, 100)
+    view.close()
+    said = [f"[node-0 rank 0] {line}\n" for n in (0, 1) for line in (f"line of attempt {n}", "its rest")]
+    assert streams.out == "".join(said)
