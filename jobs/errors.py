@@ -42,6 +42,18 @@ class UserError(RegimentError):
     exit_status = ExitStatus.USER_ERROR
 
 
+class Unknown(UserError, KeyError):
+    """There is nothing of that name; a KeyError too, for what looks like a dict is taken for one."""
+
+    __str__ = RegimentError.__str__
+
+
+class RunFailed(RegimentError):
+    """A run that was waited for has failed or was cancelled; the run's own words are in the message."""
+
+    exit_status = ExitStatus.JOB_FAILED
+
+
 class NodeError(RegimentError):
     """A node, or the way to it, does not work."""
 

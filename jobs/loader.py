@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .checks import default_experiment_name
 from .command_job import command_job
@@ -81,6 +82,20 @@ def load_runconfig(
     """
     source = _read(path, overrides, current_folder, lenient)
     return _load(source, current_folder, current_folder, runconfig(script, arguments), lenient, paths)
+
+
+def load_keys(keys: Mapping[str, Any], name: str, folder: Path, reader: Reader) -> LoadedJob:
+    """Load what a program gives as the keys of a job or a run configuration; users know it as `name`.
+
+    `folder` is that of its code; everything wrong is one JobFileError.
+    """
+    import yaml
+
+    text = yaml.safe_dump(dict(keys), sort_keys=False, allow_unicode=True)
+    source = parse_job(text, name)
+    if not isinstance(source.tree, Section):
+        raise JobFileError(source.faults)
+    return _load(_Read(source.tree, text, source.faults, source.notes), folder, folder, reader, False, True)
 
 
 @dataclass(frozen=True)

@@ -190,16 +190,17 @@ def read_entries(folder: Path) -> Iterator[Entry]:
 
 
 def _entries_of(path: Path) -> Iterator[Entry]:
-    with path.open("rb") as file:
+    writer = path.stem
+    with path.open(encoding="ascii", errors="replace", newline="\n") as file:
         for line in file:
-            entry = _entry(path.stem, line)
+            entry = _entry(writer, line)
             if entry is not None:
                 yield entry
 
 
-def _entry(writer: str, line: bytes) -> Entry | None:
+def _entry(writer: str, line: str) -> Entry | None:
     try:
-        data = json.loads(line) if line.endswith(b"\n") else {}
+        data = json.loads(line) if line.endswith("\n") else {}
         kind, value = Kind(data["k"]), data["v"]
         if kind in (Kind.ROW, Kind.TABLE):
             value = {column: understood(item) for column, item in value.items()}
@@ -220,10 +221,11 @@ def read_metrics(folder: Path, name: str | None = None) -> dict[str, Any]:
     for entry in read_entries(folder):
         if name is None or entry.name == name:
             found.setdefault(entry.name, []).append(entry)
-    return {name: _shaped(entries) for name, entries in found.items()}
+    return {name: shaped(entries) for name, entries in found.items()}
 
 
-def _shaped(entries: list[Entry]) -> Any:
+def shaped(entries: list[Entry]) -> Any:
+    """Give one metric's entries as its value."""
     if any(entry.kind in (Kind.ROW, Kind.TABLE) for entry in entries):
         return dict(entries[0].value) if [entry.kind for entry in entries] == [Kind.ROW] else _table(entries)
     if [entry.kind for entry in entries] == [Kind.VALUE]:

@@ -30,6 +30,8 @@ def to_plain(value: Any) -> Any:
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [to_plain(item) for item in value]
+    if isinstance(value, frozenset):
+        return sorted(to_plain(item) for item in value)
     return value
 
 
@@ -60,6 +62,8 @@ def _build(kind: Any, data: Any, place: str) -> Any:
         return _build_union(get_args(kind), data, place)
     if origin is tuple:
         return _build_tuple(get_args(kind), data, place)
+    if origin is frozenset:
+        return frozenset(_build_tuple(get_args(kind), data, place))
     if origin in (dict, Mapping):
         item_kind = get_args(kind)[1]
         _expect(isinstance(data, dict), "a mapping", data, place)

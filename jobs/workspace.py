@@ -170,6 +170,21 @@ class RunFolder:
         return self.logs / "azureml"
 
     @property
+    def spec(self) -> Path:
+        """The job as it was understood, flags and defaults in it, secrets masked."""
+        return self.root / "spec.json"
+
+    @property
+    def git_diff(self) -> Path:
+        """How the code differed from its commit, where it did."""
+        return self.root / "git.diff"
+
+    @property
+    def packages(self) -> Path:
+        """What the job's Python had installed."""
+        return self.root / "packages.json"
+
+    @property
     def uploads(self) -> Path:
         """What was uploaded under names that are neither below outputs/ nor logs/."""
         return self.root / "artifacts"

@@ -112,7 +112,7 @@ def download_file(
     target = Path(output_file_path or ".")
     if target.is_dir() or (output_file_path is not None and os.fspath(output_file_path).endswith("/")):
         target = target / PurePosixPath(name).name
-    _bring(artifact.place, target, progress)
+    bring(artifact.place, target, progress)
     return target
 
 
@@ -138,11 +138,11 @@ def download_files(
     if len(paths) != len(found):
         raise UserError(f"output_paths names {len(paths)} paths for {len(found)} files; name one for each")
     for artifact, path in zip(found, paths, strict=True):
-        _bring(artifact.place, path, progress)
+        bring(artifact.place, path, progress)
     return paths
 
 
-def _bring(source: Path, target: Path, progress: Progress | None) -> None:
+def bring(source: Path, target: Path, progress: Progress | None) -> None:
     """Copy a file; under its name it is whole, and what was there before is replaced."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def upload_file(folder: RunFolder, name: str, path: str | os.PathLike[str]) -> N
         return
     if os.path.lexists(target):
         raise UserError(f"run {folder.run_id} has an artifact {name!r} already; upload the file under another name")
-    _bring(source, target, None)
+    bring(source, target, None)
 
 
 def upload_folder(folder: RunFolder, name: str, path: str | os.PathLike[str]) -> None:
@@ -197,16 +197,6 @@ def _place_for(folder: RunFolder, name: str) -> Path:
 
 
 # --- zips -------------------------------------------------------------------------------------------
-
-
-def zip_files(found: Sequence[Artifact], target: Path, progress: Progress | None = None) -> Path:
-    """Write artifacts into one zip, under their names; gives its path."""
-
-    def fill(archive: Zip) -> None:
-        for artifact in found:
-            archive.add(artifact.name, artifact.place, progress)
-
-    return write_zip(target, fill)
 
 
 def restore_snapshot(folder: RunFolder, path: str | os.PathLike[str] | None = None) -> Path:

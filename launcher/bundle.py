@@ -33,6 +33,7 @@ _PARTS = (
     "jobs/placement.py",
     "jobs/plain.py",
     "jobs/record.py",
+    "jobs/registry.py",
     "jobs/requests.py",
     "jobs/runfilter.py",
     "jobs/spec.py",
@@ -46,12 +47,18 @@ _PARTS = (
     "launcher/backends",
     "launcher/catchup.py",
     "launcher/coordinator",
+    "launcher/details.py",
     "launcher/indexplace.py",
     "launcher/listing.py",
     "launcher/liveness.py",
     "launcher/node",
+    "launcher/operations.py",
     "launcher/roles.py",
+    "launcher/rundefinition.py",
     "launcher/runs.py",
+    "launcher/sdk",
+    "launcher/taken.py",
+    "launcher/waiting.py",
     "launcher/zips.py",
 )
 """What travels; an import contract keeps it to the standard library."""
@@ -62,7 +69,7 @@ def packed_agent(cache: Path) -> Path:
     """Give the zip's path, making it first where this version has none in the cache yet."""
     root = Path(next(iter(regiment.__path__)))
     sources = {f"regiment/{name}": (root / name).read_bytes() for name in _files(root)}
-    sources["regiment/__init__.py"] = b'"""The packed part of Regiment."""\n'
+    sources["regiment/__init__.py"] = (root / "__init__.py").read_bytes()
     sources["__main__.py"] = b"from regiment.launcher.roles import main\n\nmain()\n"
     digest = hashlib.sha256(importlib.util.MAGIC_NUMBER)
     for name in sorted(sources):

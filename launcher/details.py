@@ -10,6 +10,8 @@ from regiment.jobs.plain import to_plain
 from regiment.jobs.record import RunRecord
 from regiment.jobs.workspace import RunFolder
 
+from .rundefinition import run_definition
+
 
 def summary(record: RunRecord) -> dict[str, Any]:
     """Give what a list of runs says of one."""
@@ -44,7 +46,7 @@ def details(folder: RunFolder, record: RunRecord) -> dict[str, Any]:
         "warnings": [{"source": "regiment", "message": text} for text in record.warnings],
         "inputDatasets": [],
         "outputDatasets": [],
-        "runDefinition": {"command": record.command, "nodeCount": record.instance_count},
+        "runDefinition": run_definition(record),
         "logFiles": log_files(folder),
         "submittedBy": record.submitted_by,
         "folder": str(folder.root),
@@ -69,14 +71,21 @@ def _process(row: dict[str, Any], living: bool) -> dict[str, Any]:
     return row
 
 
+_ROW = {"rank": int, "nodeRank": int, "nodeId": str, "name": str, "status": str, "log": str, "firstFailure": bool}
+_MAY_BE_NULL = {"pid", "exitCode", "signal", "startTimeUtc", "endTimeUtc"}
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    """Say whether a row is as it was written, whatever has befallen its file."""
+    return row.keys() >= _MAY_BE_NULL and all(type(row[key]) is kind for key, kind in _ROW.items())
+
+
 def process_rows(folder: RunFolder) -> list[dict[str, Any]]:
-    """Give the rows of `process_status.json`; none where the run has not come that far."""
+    """Give the rows of `process_status.json` that are whole; none where the run has not come that far."""
     try:
-        rows: list[dict[str, Any]] = json.loads((folder.attempt_logs_link / "process_status.json").read_text("utf-8"))[
-            "processes"
-        ]
-        return rows
-    except (OSError, ValueError, KeyError):
+        rows = json.loads((folder.attempt_logs_link / "process_status.json").read_text("utf-8"))["processes"]
+        return [row for row in rows if _is_whole(row)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
 

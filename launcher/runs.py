@@ -22,6 +22,7 @@ from .listing import find_runs as find_runs
 from .liveness import as_it_is, connect
 from .node import messages, processes
 from .node.channel import encode
+from .taken import name_taken
 
 _PATIENCE = 30.0
 """Seconds a coordinator may take to look at a request."""
@@ -81,7 +82,7 @@ def make_folder(workspace: Workspace, run_id: str) -> RunFolder:
     try:
         folder.root.mkdir(mode=0o700)
     except FileExistsError:
-        raise UserError(f"there is a run {run_id!r} in {workspace.root} already; choose another with --name") from None
+        raise name_taken(folder) from None
     return folder
 
 

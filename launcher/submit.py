@@ -13,7 +13,6 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from regiment.distribution.tasks import node_slots
 from regiment.jobs.changes import changing
@@ -22,7 +21,7 @@ from regiment.jobs.errors import NodeError, UserError
 from regiment.jobs.files import private_folder, replace_file
 from regiment.jobs.lock import RecordLock, lock_new
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import CoordinatorRecord, RunRecord, RunStatus, utc_text, write_record
+from regiment.jobs.record import CoordinatorRecord, RunRecord, RunStatus, read_record, utc_text, write_record
 from regiment.jobs.spec import JobSpec, starts_through_torchrun
 from regiment.jobs.workspace import RunFolder, Workspace
 
@@ -30,11 +29,9 @@ from .bundle import packed_agent
 from .coordinator.order import LOCK, Order
 from .mpi import find_mpirun
 from .node.messages import Terminal
+from .provenance import record_provenance, snapshot_notes, snapshot_properties
 from .runs import make_folder, new_run_id, this_process
 from .trust import check_is_ours
-
-if TYPE_CHECKING:
-    from regiment.jobs.snapshot import Snapshot
 
 _ACCEPT_LIMIT = 20.0
 """Seconds a coordinator may take to take up its run."""
@@ -51,8 +48,25 @@ class Submission:
     """What there is to say about its snapshot."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a run comes from, if not from a shell."""
+
+    parent_run_id: str | None = None
+    script: str | None = None
+    """Of a `ScriptRunConfig`, as its other two."""
+    arguments: tuple[str, ...] = ()
+    source_directory: str | None = None
+
+
 def submit(
-    spec: JobSpec, job_text: str, workspace: Workspace, *, attached: bool, terminal: Terminal | None = None
+    spec: JobSpec,
+    job_text: str,
+    workspace: Workspace,
+    *,
+    attached: bool,
+    terminal: Terminal | None = None,
+    origin: Origin | None = None,
 ) -> Submission:
     """Make the run's folder, snapshot its code, start its coordinator and wait until that has taken it up.
 
@@ -65,7 +79,7 @@ def submit(
         folder = make_folder(workspace, run_id)
         try:
             lock = lock_new(folder.lock)
-            notes = _fill_folder(spec, job_text, workspace, folder, attached)
+            notes = _fill_folder(spec, job_text, workspace, folder, attached, origin or Origin())
         except BaseException:
             # A run that was never started leaves nothing, and its name is free again.
             shutil.rmtree(folder.root, ignore_errors=True)
@@ -86,29 +100,35 @@ def submit(
 
 
 def _fill_folder(
-    spec: JobSpec, job_text: str, workspace: Workspace, folder: RunFolder, attached: bool
+    spec: JobSpec, job_text: str, workspace: Workspace, folder: RunFolder, attached: bool, origin: Origin
 ) -> tuple[str, ...]:
     """Write the record, the job and the snapshot; gives what there is to say about the snapshot."""
-    record = _first_record(spec, folder, attached)
+    record = _with_origin(_first_record(spec, folder, attached), workspace, origin)
     write_record(folder.record, record)
     replace_file(folder.job_file, job_text)
     if spec.code is None and spec.code_url is None:
-        return ()
-    snapshot = _snapshot(spec, workspace, folder)
-    record = replace(record, properties={**record.properties, "ContentSnapshotId": snapshot.snapshot_id})
-    write_record(folder.record, record)
-    return snapshot.notes
+        found, notes = record_provenance(spec, Path(spec.working_folder or "."), workspace.root, folder)
+    else:
+        found, notes = _take_code(spec, workspace, folder)
+    write_record(folder.record, replace(record, properties={**record.properties, **found}))
+    return notes
 
 
-def _snapshot(spec: JobSpec, workspace: Workspace, folder: RunFolder) -> Snapshot:
+def _take_code(spec: JobSpec, workspace: Workspace, folder: RunFolder) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Snapshot the code; gives properties that say what it was, and what there is to say about it."""
     from regiment.jobs.snapshot import take_snapshot
 
+    def take(code: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+        snapshot = take_snapshot(code, workspace.store, folder.code, (workspace.root,))
+        properties, notes = record_provenance(spec, code, workspace.root, folder)
+        return {**snapshot_properties(snapshot), **properties}, (*snapshot_notes(snapshot), *notes)
+
     if spec.code is not None:
-        return take_snapshot(Path(spec.code), workspace.store, folder.code, (workspace.root,))
+        return take(Path(spec.code))
     from .gitcode import fetched
 
     with fetched(str(spec.code_url), workspace.cache) as code:
-        return take_snapshot(code, workspace.store, folder.code, (workspace.root,))
+        return take(code)
 
 
 def check_launcher(spec: JobSpec) -> None:
@@ -156,6 +176,20 @@ def _first_record(spec: JobSpec, folder: RunFolder, attached: bool) -> RunRecord
         environment_names=tuple(sorted(spec.environment_variables)),
         # Until the coordinator has taken over, this process is the run's owner.
         coordinator=CoordinatorRecord(owner.pid, owner.start_ticks, owner.boot_id, owner.host, None),
+    )
+
+
+def _with_origin(record: RunRecord, workspace: Workspace, origin: Origin) -> RunRecord:
+    root = None
+    if origin.parent_run_id is not None:
+        root = read_record(workspace.existing_run(origin.parent_run_id).record).root_run_id or origin.parent_run_id
+    return replace(
+        record,
+        parent_run_id=origin.parent_run_id,
+        root_run_id=root,
+        script=origin.script,
+        arguments=origin.arguments,
+        source_directory=origin.source_directory,
     )
 
 

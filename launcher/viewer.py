@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from regiment.jobs.errors import ExitStatus, NodeError
-from regiment.jobs.record import RunRecord, read_record
+from regiment.jobs.record import RunRecord, RunStatus, read_record
 from regiment.jobs.workspace import RunFolder
 
 from .liveness import as_it_is, is_dead, wait_for_death
@@ -94,6 +94,8 @@ class Viewer:
 
     def _status_of_lost_run(self) -> int:
         record = read_record(self._folder.record)
+        if record.status is RunStatus.COMPLETED:
+            return 0  # It was killed after it had written this, and before it could say so.
         if record.coordinator is not None:
             wait_for_death(record.coordinator.owner, _LAST_WORDS_LIMIT)
             if record.coordinator.socket is not None and is_dead(record.coordinator.owner):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from regiment.jobs.errors import UserError
+
+if TYPE_CHECKING:
+    from .artifacts import Artifact
 
 CHUNK = 1 << 20
 """Bytes that are copied at a time."""
@@ -18,6 +22,16 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 Progress = Callable[[int], None]
 """Hears of every few bytes that were brought."""
+
+
+def zip_files(found: Iterable[Artifact], target: Path, progress: Progress | None = None) -> Path:
+    """Write a run's files into one zip, under their names; gives its path."""
+
+    def fill(archive: Zip) -> None:
+        for artifact in found:
+            archive.add(artifact.name, artifact.place, progress)
+
+    return write_zip(target, fill)
 
 
 def write_zip(target: Path, fill: Callable[[Zip], None]) -> Path:

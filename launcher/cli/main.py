@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -11,6 +12,7 @@ from regiment.jobs.errors import ExitStatus, JobFileError, RegimentError, UserEr
 
 from .parser import join_flags, make_parser, split_command
 
+_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 DEPENDENCIES = {
     "jmespath": "jmespath",
     "pathspec": "pathspec",
@@ -38,6 +40,8 @@ def main(arguments: list[str]) -> int:
         return int(error.exit_status)
     except BrokenPipeError:
         raise
+    except OSError as error:
+        return _disk_fault(error) if error.errno in _DISK_FAULTS else _own_fault(error)
     except ModuleNotFoundError as error:
         return _missing(error)
     except Exception as error:  # noqa: BLE001  (no traceback ever reaches a user)
@@ -59,6 +63,16 @@ def _missing(error: ModuleNotFoundError) -> int:
     print(
         f"regiment: Regiment's dependency '{DEPENDENCIES[module]}' is not installed in {sys.executable}; "
         "reinstall regiment there",
+        file=sys.stderr,
+    )
+    return int(ExitStatus.USER_ERROR)
+
+
+def _disk_fault(error: OSError) -> int:
+    """Tell of a file that is not the user's, or of a disk that takes no more."""
+    where = f"{error.filename}: " if error.filename else ""
+    print(
+        f"regiment: {where}{error.strerror}; make room or get leave there, or name another workspace with --workspace",
         file=sys.stderr,
     )
     return int(ExitStatus.USER_ERROR)

@@ -171,6 +171,7 @@ def _run_argument(parser: argparse.ArgumentParser) -> None:
 
 def _show_flags(parser: argparse.ArgumentParser) -> None:
     _run_argument(parser)
+    parser.add_argument("--diff", metavar="OTHER", help="show in what it differs from another run")
     add_output_flags(parser)
 
 
@@ -191,6 +192,30 @@ def _wait_flags(parser: argparse.ArgumentParser) -> None:
 def _cancel_flags(parser: argparse.ArgumentParser) -> None:
     _run_argument(parser)
     parser.add_argument("--force", action="store_true", help="kill its processes at once")
+
+
+def _metrics_flags(parser: argparse.ArgumentParser) -> None:
+    _run_argument(parser)
+    parser.add_argument("--name", metavar="METRIC", help="every value of this one")
+    add_output_flags(parser)
+
+
+def _download_flags(parser: argparse.ArgumentParser) -> None:
+    _run_argument(parser)
+    which = parser.add_mutually_exclusive_group()
+    sets = {
+        "outputs": "only what the job wrote to ./outputs, and what was uploaded",
+        "logs": "only logs, of all attempts",
+        "all": "the logs of earlier attempts too",
+    }
+    for name, text in sets.items():
+        which.add_argument(f"--{name}", dest="which", action="store_const", const=name, default="newest", help=text)
+    add = parser.add_argument
+    add("--path", metavar="P", help="only this file or folder of the run, such as outputs/model.pt")
+    add("--to", "-p", "--download-path", metavar="DIR", help="where to (default: a folder with the run's id)")
+    add("--zip", action="store_true", help="put it all into one zip (default: RUN.zip)")
+    add("--list", action="store_true", help="list the files")
+    add_output_flags(parser)
 
 
 def _data_flags(parser: argparse.ArgumentParser) -> None:
@@ -257,6 +282,8 @@ _COMMANDS: dict[str, tuple[str, str, Add]] = {
     "wait": ("read:wait", "wait for a run and end with its exit status", _wait_flags),
     "cancel": ("read:cancel", "stop a run", _cancel_flags),
     "rejoin": ("read:rejoin", "start the lost nodes of an elastic run again", _run_argument),
+    "metrics": ("metrics:metrics", "show what a run has logged", _metrics_flags),
+    "download": ("download:download", "copy a run's files", _download_flags),
     "data": ("", "name data, and look up what has a name", _data_flags),
     "compute": ("", "name compute targets, and look them up", _compute_flags),
 }

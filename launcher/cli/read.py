@@ -68,6 +68,12 @@ def list_runs(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """Show one run."""
     folder, record = _run(options)
+    if options.diff is not None:
+        from .difference import show_difference
+
+        other = _workspace(options).existing_run(options.diff)
+        show_difference(options, (folder, record), (other, as_it_is(read_record(other.record))))
+        return 0
     data = details(folder, record)
     if options.output == "table" and options.query is None:
         from .show_text import show_text
@@ -174,7 +180,12 @@ def logs(options: argparse.Namespace) -> int:
 def _print_what_is_there(folder: RunFolder, view: PlainView) -> None:
     for event in read_journal(folder.events):
         if event.get("event") == "run_started":
-            view.on_event(event)
+            try:
+                view.on_event(event)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise UserError(
+                    f"{folder.events} is damaged ({error!r}); the logs are in {folder.attempt_logs_link}"
+                ) from None
     for row in process_rows(folder):
         log = folder.root / row["log"]
         if log.exists():

@@ -77,14 +77,15 @@ def read_request(options: argparse.Namespace) -> Request:
     _check_options(spec, options, request.places)
     notes = (*request.notes, *_environment_note(spec))
     spec = looked_up(spec, workspace_of(options), options.inputs)
-    _check_size(spec)
+    check_size(spec)
     check_prefix_ranks(spec, options, request.places)
+    return Request(spec, request.text or job_file_of(spec), notes, request.places)
+
+
+def check_size(spec: JobSpec) -> None:
+    """See that there are not more nodes and processes than there can be."""
     if spec.instance_count > MOST_NODES:
         raise UserError(f"{spec.instance_count:,} nodes are more than the {MOST_NODES} that one machine can emulate")
-    return Request(spec, request.text or _job_file_of(spec), notes, request.places)
-
-
-def _check_size(spec: JobSpec) -> None:
     match spec.distribution:
         case TensorFlow() as tasks:
             check_tasks(tasks, spec.instance_count)
@@ -161,7 +162,7 @@ def workspace_of(options: argparse.Namespace) -> Workspace:
     return find_workspace(options.workspace, os.environ, Path.cwd())
 
 
-def _job_file_of(spec: JobSpec) -> str:
+def job_file_of(spec: JobSpec) -> str:
     """Write the job file that a command stands for, without the values of secrets."""
     import yaml
 

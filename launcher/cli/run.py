@@ -15,6 +15,7 @@ from regiment.jobs.workspace import RunFolder
 
 from ..backends.local import machine_shares
 from ..mpi import find_mpirun
+from ..node.asking import agent_of
 from ..node.messages import Terminal
 from ..node.processes import numa_nodes
 from ..submit import Submission, check_launcher, submit
@@ -26,6 +27,11 @@ def run(options: argparse.Namespace) -> int:
     """Run a job and show it until it ends, or leave it running."""
     request = read_request(options)
     check_prefix_program(request, options)
+    agent = agent_of(os.environ)
+    if agent is not None:
+        from .child import run_as_child
+
+        return run_as_child(request, options, agent)
     if options.interactive is not None:
         check_interactive(request.spec, options)
     for note in request.notes:

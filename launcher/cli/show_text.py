@@ -7,6 +7,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from regiment.jobs.words import counted
+
 
 def show_text(run: dict[str, Any]) -> str:
     """Tell how a run is doing, why it failed if it did, and what each process does."""
@@ -27,6 +29,9 @@ def _lines(run: dict[str, Any]) -> Iterator[str]:
         ("ended", run["endTimeUtc"] or ""),
         ("folder", run["folder"]),
     ]
+    code = _code(run["properties"])
+    if code:
+        head.append(("code", code))
     if run["error"] is not None and run["error"]["report"] is not None:
         head.append(("report", f"{run['folder']}/{run['error']['report']}"))
     yield tabulate(head, tablefmt="plain", disable_numparse=True)
@@ -41,6 +46,21 @@ def _lines(run: dict[str, Any]) -> Iterator[str]:
             tablefmt="simple",
             disable_numparse=True,
         )
+
+
+def _code(properties: dict[str, str | None]) -> str:
+    """Tell how big the snapshot is, and what state of which branch it was taken from."""
+    from ..view.words import size
+
+    parts = []
+    files, count = properties.get("regiment.snapshot.files"), properties.get("regiment.snapshot.bytes")
+    if files and count and files.isdecimal() and count.isdecimal():
+        parts.append(f"{counted(int(files), 'file')}, {size(int(count))}")
+    commit = properties.get("azureml.git.commit")
+    if commit:
+        changed = " with changes" if properties.get("azureml.git.dirty") == "True" else ""
+        parts.append(f"commit {commit[:12]} of {properties.get('azureml.git.branch')}{changed}")
+    return ", ".join(map(_printable, parts))
 
 
 def _error_lines(error: dict[str, Any]) -> Iterator[str]:

@@ -82,7 +82,7 @@ class Coordinator:
         self._make_folders()
         self._introduce()
         self._nodes.start()
-        self._look_at_requests()
+        self.loop.post(self._look_at_requests)  # From within the loop, which a request may end.
         self._set_wake_timer()
         self.loop.run()
 
@@ -283,15 +283,15 @@ class Coordinator:
         elapsed = round(now - recorder.started_at, 3)
         recorder.record = replace(
             recorder.record,
-            error=error,
+            error=error if self._called_failure is None else None,
             end_time_utc=recorder.utc(now),
             elapsed_seconds=elapsed,
             exit_status=int(state.exit_status),
             job_exit_code=shell_exit_code(error.exit_code, error.signal) if error else None,
         )
-        recorder.write_now()
         if self._called_failure is not None:
-            recorder.edit(self._called_failure)
+            recorder.edit(self._called_failure)  # Before anybody reads that it was only stopped.
+        recorder.write_now()
         recorder.event(history.run_ended(recorder.record))
         self._watchers.flush()
         self._look_at_requests()
@@ -369,6 +369,8 @@ class Coordinator:
                 self._happened(events.RejoinRequested())
             case Finish(RunStatus.CANCELED, message):
                 self._happened(events.StopRequested(message or "cancelled", is_persons=True))
+            case Finish(RunStatus.FAILED) if self._recorder.record.status.is_terminal:
+                self._recorder.edit(request)
             case Finish(RunStatus.FAILED, message):
                 # What still runs is stopped first; the record says Failed when nothing does.
                 self._called_failure = request

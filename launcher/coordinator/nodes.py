@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regiment.distribution import events
 from regiment.distribution.circumstances import Circumstances
@@ -26,6 +26,9 @@ from ..node.loop import Loop
 from .order import Order
 from .pulse import Pulse
 from .recorder import Recorder
+
+if TYPE_CHECKING:
+    from .asked import Asked
 
 _LEASE = 1.0
 """Seconds an agent of this machine waits for a coordinator that is gone; nobody re-dials it here."""
@@ -66,6 +69,7 @@ class Nodes:
         self._happened = happened
         self._on_ports = on_ports
         self._on_log = on_log
+        self._asked: Asked | None = None
         self._token = os.urandom(8).hex()
         self._boot_id = processes.boot_id()
         self._count = order.spec.instance_count
@@ -104,7 +108,7 @@ class Nodes:
         if index >= len(self._machines):
             return []
         others = frozenset(machine.keeper for i, machine in enumerate(self._machines) if i != index)
-        return self._machines[index].fence(others)
+        return self._machines[index].fence(others | (self._asked.starting if self._asked else frozenset()))
 
     def start_again(self, index: int) -> None:
         """Start keeper and agent of a node anew that was lost and has been fenced."""
@@ -248,12 +252,22 @@ class Nodes:
                 self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name))
             case messages.LogGrew(rank, size):
                 self._on_log(rank, size)
+            case messages.JobAsks():
+                self._answer(index, message)
             case messages.Note(level, text):
                 if text not in self._noted:
                     self._noted.add(text)
                     self._recorder.note(level, text)
             case _:
                 self._happened(self._event(index, message))
+
+    def _answer(self, index: int, question: messages.JobAsks) -> None:
+        """Answer what a process of the job asks; most jobs ask nothing, and spare their coordinator the import."""
+        if self._asked is None:
+            from .asked import Asked
+
+            self._asked = Asked(self._loop, self._order, self.tell)
+        self._asked.take(index, question)
 
     def _reach(self, index: int, call: messages.RemoteShell) -> None:
         """Pass on what a node's launcher wants to run on another node."""

@@ -50,6 +50,8 @@ class Recorder:
         self._wall_offset = time.time() - self.started_at
         self._plan: Plan | None = None
         self._state: State | None = None
+        self._is_said = False
+        """Whether the status is what somebody has said, from now on, and not what the state is."""
         self._due = False
         self._written_at = -_REWRITE_INTERVAL
 
@@ -152,7 +154,7 @@ class Recorder:
         """Change the record as somebody asks for; raises UserError if it may not be."""
         self.record = apply_edit(self.record, edit, utc_text(time.monotonic() + self._wall_offset))
         if isinstance(edit, Finish):
-            self._state = None  # From now on the status is what was said.
+            self._is_said = True
         self._attempt(self._write_edit)
 
     def _write_edit(self) -> None:
@@ -169,7 +171,8 @@ class Recorder:
         state = self._state
         if state is not None:
             nodes = tuple(replace(node, state=history.node_word(state, node.index)) for node in self.record.nodes)
-            self.record = replace(self.record, status=state.status, nodes=nodes, preempting=state.preempting)
+            status = self.record.status if self._is_said else state.status
+            self.record = replace(self.record, status=status, nodes=nodes, preempting=state.preempting)
         write_record(self._folder.record, self.record)
 
     def _rewrite(self) -> None:

@@ -19,9 +19,11 @@ from regiment.jobs.errors import ProtocolError
 from regiment.jobs.plain import from_plain
 
 from . import messages, processes
+from .asking import ASK, Asking
 from .cgroups import NodeGroup
 from .channel import Channel, accept, listen
 from .config import NodeConfig
+from .limits import raise_limits
 from .loop import Loop
 from .nodelog import Kind, NodeLog
 from .patience import Patience
@@ -53,6 +55,7 @@ def run_agent(plain_config: dict[str, Any], keeper: int, lifeline: int, group: N
     if config.cpus:
         os.sched_setaffinity(0, config.cpus)
     processes.become_subreaper("regiment-agent")
+    raise_limits()
     has_views = config.views and _enter_own_namespace(config)
     agent = Agent(config, keeper, listen(config.socket), has_views, group)
     agent.loop.on_read(lifeline, agent.keeper_died)
@@ -87,6 +90,7 @@ class Agent:
         self._lease_timer: int | None = self.loop.call_later(_FIRST_CALL_LIMIT, self._give_up_coordinator)
         self._log = NodeLog(config.node_id, self._log_trouble)
         self._ranks = self._new_ranks()
+        self.asking = Asking(self.tell)
         self._has_views = has_views
         self._workplace = Workplace(config, self._log, has_views, self._warn)
         self._patience = Patience(self.loop, self._coordinator_silent)
@@ -148,6 +152,7 @@ class Agent:
         """Give the coordinator its lease to come back in."""
         self._coordinator = None
         self._patience.end()
+        self.asking.abandon()
         self._lease_timer = self.loop.call_later(self._config.lease, self._give_up_coordinator)
 
     def _end_lease_timer(self) -> None:
@@ -222,6 +227,10 @@ class Agent:
     def remote_shell_ended(self, message: messages.RemoteShellEnded) -> None:
         """Tell one of our launcher's remote shells how it went."""
         self._ranks.launchers.remote_shell_ended(message)
+
+    def job_answer(self, message: messages.JobAnswer) -> None:
+        """Hand the coordinator's answer to the process that asked."""
+        self.asking.answered(message)
 
     def stop(self, message: messages.Stop) -> None:
         """End the processes and report when nothing of them is left."""
@@ -341,11 +350,21 @@ class _Caller:
     def _message(self, data: dict[str, Any]) -> None:
         if self._on_message is not None:
             self._on_message(data)
-        elif data.get("type") == "wrapper" and self._ranks.wrapper_called(self._channel, data):
+            return
+        try:
+            self._introduced(data)
+        except ProtocolError:
+            self._channel.close()
+
+    def _introduced(self, data: dict[str, Any]) -> None:
+        if data.get("type") == "wrapper" and self._ranks.wrapper_called(self._channel, data):
             self._on_message = lambda message: self._ranks.wrapper_said(self._channel, message)
             self._on_close = lambda: self._ranks.wrapper_hung_up(self._channel)
         elif data.get("type") == "remoteShell":
             self._on_close = self._ranks.launchers.remote_shell_called(self._channel, data)
+            self._on_message = lambda message: None
+        elif data.get("type") == ASK:
+            self._on_close = self._agent.asking.called(self._channel, data)
             self._on_message = lambda message: None
         elif data.get("type") == "coordinatorHello" and data.get("protocol") == messages.PROTOCOL:
             self._on_message = self._agent.coordinator_said
@@ -365,6 +384,7 @@ _HANDLERS: dict[type[Any], Callable[[Agent, Any], None]] = {
     messages.Start: Agent.start,
     messages.StartDaemon: Agent.start_daemon,
     messages.RemoteShellEnded: Agent.remote_shell_ended,
+    messages.JobAnswer: Agent.job_answer,
     messages.Stop: Agent.stop,
     messages.Notify: Agent.notify,
     messages.Collect: Agent.collect,

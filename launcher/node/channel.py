@@ -128,7 +128,7 @@ def decode(line: bytes) -> dict[str, Any] | None:
     """Read a message's line; None if it is none."""
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None
 

@@ -138,6 +138,18 @@ class Release:
     type: Literal["release"] = "release"
 
 
+@dataclass(frozen=True)
+class JobAnswer:
+    """The answer to what a process of the job has asked, or why there is none."""
+
+    call: int
+    answer: Any = None
+    refusal: str | None = None
+    exit_status: int = 0
+    """Tells which error a refusal is."""
+    type: Literal["jobAnswer"] = "jobAnswer"
+
+
 ToAgent = (
     CoordinatorHello
     | ReservePorts
@@ -150,6 +162,7 @@ ToAgent = (
     | Collect
     | Ping
     | Release
+    | JobAnswer
 )
 
 # --- agent to coordinator ---------------------------------------------------------------------------
@@ -298,6 +311,16 @@ class Note:
 
 
 @dataclass(frozen=True)
+class JobAsks:
+    """A process of the job asks something of the record."""
+
+    call: int
+    """Its number among this node's questions."""
+    request: Any
+    type: Literal["jobAsks"] = "jobAsks"
+
+
+@dataclass(frozen=True)
 class Noticed:
     """Somebody (a scheduler, most likely) gave us notice by a signal that the nodes will be taken away."""
 
@@ -319,6 +342,7 @@ FromAgent = (
     | Stopped
     | Collected
     | Pong
+    | JobAsks
     | Note
     | Noticed
 )

@@ -1,10 +1,10 @@
 """Ends an MPI process whose Python failed, instead of letting it wait for the others in MPI_Finalize.
 
-A copy of this file called `sitecustomize.py` lies in a folder that comes first in PYTHONPATH for the ranks of an MPI
-job, so that Python's own `site` imports it at start; nothing of ours ever does. An uncaught exception ends Python in
-good order: the traceback is printed, functions of `atexit` run, and then mpi4py calls MPI_Finalize, which waits for
-ranks that may compute for hours. Ours is the first function registered and so the last that runs: it ends the process
-with Python's own status. A `sys.exit(3)` that nobody caught is such an end too; `raise SystemExit(3)` cannot be seen.
+A copy of this file lies beside the `sitecustomize.py` of an MPI job's ranks (`python_start.py`), which imports it when
+Python starts; nothing else of ours ever does. An uncaught exception ends Python in good order: the traceback is
+printed, functions of `atexit` run, and then mpi4py calls MPI_Finalize, which waits for ranks that may compute for
+hours. Ours is the first function registered and so the last that runs: it ends the process with Python's own status. A
+`sys.exit(3)` that nobody caught is such an end too; `raise SystemExit(3)` cannot be seen.
 
 It says nothing, costs a fraction of a millisecond and leaves every program alone that has not failed or
 does not use MPI through mpi4py.
@@ -103,20 +103,6 @@ def _would_wait_in_finalize() -> bool:
         return False  # Its own import has failed halfway.
 
 
-def _run_next() -> None:
-    """Run the `sitecustomize` that Python would have found without us, with the `sys.path` it would have had."""
-    here = os.path.dirname(__file__)
-    sys.path[:] = [entry for entry in sys.path if entry != here]
-    ours = sys.modules.pop(__name__)
-    try:
-        __import__(__name__)
-    except ImportError as error:
-        sys.modules.setdefault(__name__, ours)  # Who imports us still waits to find it there.
-        if error.name != __name__:
-            raise
-
-
 sys.exit = _exit
 _sitebuiltins.Quitter.__call__ = _quit  # type: ignore[method-assign]
 atexit.register(_end_if_failed)
-_run_next()

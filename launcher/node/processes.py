@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 TAG = "REGIMENT_TAG"
@@ -22,6 +23,17 @@ def become_subreaper(name: str) -> None:
     libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot become the reaper of this run's processes")
+
+
+@contextmanager
+def not_subreaper() -> Iterator[None]:
+    """Let what loses its parent meanwhile go to whoever adopts our own orphans."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    try:
+        yield
+    finally:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from regiment.distribution.environment import merged
 from regiment.distribution.mpirun import is_scheduler_variable
@@ -20,6 +21,7 @@ from regiment.distribution.plan import (
 
 from . import processes, scratch
 from .config import NodeConfig
+from .python_start import GUARD
 from .spawn import shell
 
 
@@ -35,8 +37,9 @@ class Programs:
             "REGIMENT_SOCKET": config.socket,
             "REGIMENT_PREEMPTION_FILE": self.preemption_file,
             "REGIMENT_METRICS": config.metrics,
+            "REGIMENT_ZIP": config.zip,
         }
-        """What every process of the run has, whoever starts it: how to find it, and how it finds us."""
+        """What every process of the run has, whoever starts it: how to find it, how it finds us, and what is ours."""
         self.remote_shell = f"{config.socket}.rsh"
         """Path of the program by which a launcher reaches other nodes."""
         self.remote_shell_argv = (config.python, "-I", "-S", config.zip, "rsh")
@@ -64,7 +67,20 @@ class Programs:
     def environ(self, *layers: Mapping[str, str]) -> dict[str, str]:
         """Give a program's whole environment, `layers` over what all have."""
         plan = self.plan
-        return merged(os.environ, plan.defaults, plan.path_first, plan.environ, self.own, *layers)
+        environ = merged(os.environ, plan.defaults, plan.path_first, plan.environ, self.own, *layers)
+        environ["PYTHONPATH"] = ":".join(filter(None, (self._python_start(), environ.get("PYTHONPATH"))))
+        return environ
+
+    def _python_start(self) -> str:
+        """Give the folder with what the job's Pythons start with; it is made for the first of them."""
+        folder = f"{self.temporary}/python"
+        if not os.path.isdir(folder):
+            os.makedirs(folder, mode=0o700)
+            _copy_source("python_start.py", f"{folder}/sitecustomize.py")
+            launcher = self.plan.launcher
+            if launcher is not None and launcher.kind is LauncherKind.MPIRUN:
+                _copy_source("mpi_guard.py", f"{folder}/{GUARD}.py")
+        return folder
 
     def launcher_environ(self, launcher: LauncherPlan) -> dict[str, str]:
         """Give the whole environment of a launcher or its daemon, and make the folders it may have."""
@@ -80,21 +96,10 @@ class Programs:
             environ["PATH"] = f"{os.path.dirname(launcher.argv[0])}:{environ['PATH']}"
         return {name: value for name, value in environ.items() if not is_scheduler_variable(name)}
 
-    def guarded_environ(self, *layers: Mapping[str, str]) -> dict[str, str]:
-        """Give the whole environment of a rank of MPI's, with the guard that ends it when its Python has failed."""
-        environ = self.environ(*layers)
-        folder = f"{self.temporary}/python"
-        if not os.path.isdir(folder):
-            _write_guard(folder)
-        environ["PYTHONPATH"] = ":".join(filter(None, (folder, environ.get("PYTHONPATH"))))
-        return environ
 
-
-def _write_guard(folder: str) -> None:
-    import pkgutil  # Only jobs of type mpi need it.
-
-    source = pkgutil.get_data(__package__ or "", "mpi_guard.py")
-    assert source is not None
-    os.makedirs(folder, mode=0o700)
-    with open(f"{folder}/sitecustomize.py", "xb") as file:
+def _copy_source(name: str, path: str) -> None:
+    """Write a module of this package as a file; it is read as it is packed, out of the zip."""
+    loader: Any = __spec__.loader  # That of files or that of zips; pkgutil takes longer to import.
+    source = loader.get_data(os.path.join(os.path.dirname(__file__), name))
+    with open(path, "xb") as file:
         file.write(source)

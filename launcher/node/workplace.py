@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from regiment.distribution.environment import merged
 from regiment.distribution.plan import NodePlan
+from regiment.jobs.files import private_folder
 
 from . import folders, messages, processes, scratch
 from .config import NodeConfig
@@ -111,6 +112,7 @@ class Workplace:
             text = f"copied {count} files of the snapshot to {order.working_folder}"
         self._log.write(Kind.JOB_PREP, text)
         if self._inputs is not None and not self._has_inputs:
+            private_folder(Path(self._config.fetched).parent)
             self._inputs.make()
             self._has_inputs = True  # They stay for a further attempt; some are mounts, which must not be made twice.
         if order.looks_at_outputs:

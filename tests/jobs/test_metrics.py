@@ -160,14 +160,23 @@ def test_values_of_several_processes_are_in_order_of_logging(tmp_path: Path) -> 
     other.close()
 
 
-def test_a_forked_child_writes_a_file_of_its_own(writer: MetricWriter, tmp_path: Path) -> None:
-    writer.log("x", 1)
-    child = os.fork()
-    if child == 0:
-        writer.log("x", 2)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    writer.log("x", 3)
+FORK = """
+import os, sys
+from regiment.jobs.metrics import MetricWriter
+
+writer = MetricWriter(sys.argv[1])
+writer.log("x", 1)
+child = os.fork()
+if child == 0:
+    writer.log("x", 2)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+writer.log("x", 3)
+"""
+
+
+def test_a_forked_child_writes_a_file_of_its_own(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", FORK, str(tmp_path / "metrics")], check=True)
     assert metrics(tmp_path) == {"x": [1, 2, 3]}
     assert len(list((tmp_path / "metrics").iterdir())) == 2
 

@@ -56,10 +56,24 @@ class Lab:
         out, err = process.communicate(timeout=GUARD)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
+    def script(self, text: str, name: str = "script.py") -> subprocess.CompletedProcess[str]:
+        """Run a Python program of the user's to its end, which must be a good one."""
+        done = self.start_script(text, name)
+        out, err = done.communicate(timeout=GUARD)
+        assert done.returncode == 0, out + err
+        return subprocess.CompletedProcess((name,), done.returncode, out, err)
+
+    def start_script(self, text: str, name: str = "script.py") -> subprocess.Popen[str]:
+        """Start a Python program of the user's in a session of its own."""
+        return self._start([sys.executable, str(self.write(name, text))], {})
+
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Start a command in a session of its own."""
+        return self._start([sys.executable, "-m", "regiment", *arguments], environ)
+
+    def _start(self, argv: list[str], environ: dict[str, str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "regiment", *arguments],
+            argv,
             cwd=self.folder,
             env={**self.environ, **environ},
             stdin=subprocess.DEVNULL,

@@ -25,8 +25,8 @@ from regiment.launcher.artifacts import (
     restore_snapshot,
     upload_file,
     upload_folder,
-    zip_files,
 )
+from regiment.launcher.zips import zip_files
 
 RECORD = RunRecord("r", "e", RunStatus.COMPLETED, "", "true", "local", "none", 1, 1, False)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,8 @@ with open(logs / "events", "a") as events:
     step = 0
     while not pathlib.Path(sys.argv[1]).exists():
         print(f"{rank} {step}", file=events, flush=True)
+        if rank == "0" and step < 100:
+            (logs / f"tick-{step}").write_text("")
         step += 1
         time.sleep(0.05)
 """
@@ -45,7 +46,7 @@ def start(lab: Lab, nodes: int = 2, *flags: str) -> Path:
 
 def below(folder: Path) -> dict[str, str]:
     found = {p.relative_to(folder).as_posix(): p.read_text("utf-8") for p in sorted(folder.rglob("*")) if p.is_file()}
-    return {name: text for name, text in found.items() if not name.startswith("azureml/")}
+    return {name: text for name, text in found.items() if not name.startswith(("azureml/", "tick-"))}
 
 
 def test_logs_of_all_nodes_grow_while_the_job_runs_and_are_there_once_at_the_end(lab: Lab) -> None:
@@ -62,15 +63,15 @@ def test_logs_of_all_nodes_grow_while_the_job_runs_and_are_there_once_at_the_end
     assert found["events"].startswith("0 0\n0 1\n") and found["node-1/events"].startswith("1 0\n1 1\n")
 
 
-def test_a_line_is_in_the_run_folder_within_two_seconds(lab: Lab) -> None:
+def test_a_file_is_in_the_run_folder_within_two_seconds(lab: Lab) -> None:
     end = start(lab, 1)
     logs = lab.run_folder("r") / "logs"
-    lab.wait_until(lambda: (logs / "own-0").exists())
-    written, seen = (logs / "own-0").stat().st_mtime, time.time()
+    lab.wait_until(lambda: len(list(logs.glob("tick-*"))) > 30)
+    # The file was written once, and nothing has touched it since but its second name.
+    waits = [path.stat().st_ctime - path.stat().st_mtime for path in logs.glob("tick-*")]
     end.touch()
     assert lab.run("wait", "r").returncode == 0
-    print(f"seen {seen - written:.2f} s after it was written")
-    assert seen - written < 2 + 1  # A busy machine's second.
+    assert min(waits) < 2, waits  # The fastest counts: on a busy machine others wait for a processor.
 
 
 @pytest.mark.slow

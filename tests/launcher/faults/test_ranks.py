@@ -88,30 +88,6 @@ def test_ranks_that_end_well_at_different_times_are_waited_for(lab: Lab) -> None
     assert set(lab.statuses().values()) == {"Completed"}
 
 
-WITH_WORKERS = """\
-import os, signal, time
-for _ in range(3):
-    if os.fork() == 0:
-        read, write = os.pipe()
-        print("worker", os.getpid(), flush=True)
-        os.read(read, 1)  # Its own writing end is open, so this ends never; standard output stays open as well.
-print("up", flush=True)
-while not os.path.exists("go"): time.sleep(0.01)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_workers_that_wait_for_a_dead_rank_die_with_it(lab: Lab) -> None:
-    lab.write("program.py", WITH_WORKERS)
-    process = lab.start("run", "--name", "r", "--grace", ENDLESS, "--", "python", "program.py")
-    log = lab.run_folder("r") / "azureml-logs" / "70_driver_log.txt"
-    lab.wait_until(lambda: log.exists() and log.read_text().count("worker") == 3 and "up" in log.read_text())
-    lab.write("go", "")
-    process.communicate(timeout=GUARD)
-    assert process.returncode == 1
-    assert lab.processes() == []
-
-
 GREEDY = """\
 import os, time
 children = []

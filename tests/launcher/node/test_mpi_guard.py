@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import regiment.launcher.node
+from regiment.launcher.node.python_start import GUARD
 
-SOURCE = Path(next(iter(regiment.launcher.node.__path__))) / "mpi_guard.py"
+SOURCES = Path(next(iter(regiment.launcher.node.__path__)))
 STAND_IN = """
 import ctypes
 def Is_initialized(): return True
@@ -31,7 +32,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "mpi4py" / "__init__.py").write_text("")
     (tmp_path / "mpi4py" / "MPI.py").write_text(STAND_IN)
     (tmp_path / "guard").mkdir()
-    shutil.copy(SOURCE, tmp_path / "guard" / "sitecustomize.py")
+    shutil.copy(SOURCES / "python_start.py", tmp_path / "guard" / "sitecustomize.py")
+    shutil.copy(SOURCES / "mpi_guard.py", tmp_path / "guard" / f"{GUARD}.py")
     return tmp_path
 
 

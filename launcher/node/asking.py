@@ -1,0 +1,60 @@
+"""What processes of the job ask of the record: passed on to the coordinator, and its answers handed back."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from regiment.jobs.errors import ExitStatus
+
+from . import messages
+from .channel import Channel
+
+ASK = "ask"
+"""The first word of a connection from a process of the job."""
+SOCKET = "REGIMENT_SOCKET"
+"""The variable with the path of the agent's socket."""
+
+
+def agent_of(environ: Mapping[str, str]) -> str | None:
+    """Give the path of the agent's socket where this process is one of a job's, else None."""
+    path = environ.get(SOCKET)
+    return path if path and "REGIMENT_RUN_ID" in environ and os.path.exists(path) else None
+
+
+class Asking:
+    """The open questions of one node's processes."""
+
+    def __init__(self, tell: Callable[[messages.FromAgent], None]) -> None:
+        self._tell = tell
+        self._open: dict[int, Channel] = {}
+        self._numbers = itertools.count()
+
+    def called(self, channel: Channel, data: dict[str, Any]) -> Callable[[], None]:
+        """Pass a question on; gives what to do when its asker hangs up."""
+        call = next(self._numbers)
+        self._open[call] = channel
+        if data.get("protocol") == messages.PROTOCOL:
+            self._tell(messages.JobAsks(call, data.get("request")))
+        else:
+            text = "the job's Python has another version of Regiment than the one that runs the job; "
+            text += "install that one there, or none: then the running one is imported"
+            self.answered(messages.JobAnswer(call, refusal=text, exit_status=int(ExitStatus.USER_ERROR)))
+        return lambda: self._forget(call)
+
+    def answered(self, message: messages.JobAnswer) -> None:
+        """Hand an answer back."""
+        channel = self._open.pop(message.call, None)
+        if channel is not None:
+            channel.send(messages.pack(message))
+
+    def abandon(self) -> None:
+        """Tell all who still ask that there is nobody to answer any more."""
+        text = "the run's coordinator is gone, and ends the run with it"
+        for call in list(self._open):
+            self.answered(messages.JobAnswer(call, refusal=text, exit_status=int(ExitStatus.NODE_ERROR)))
+
+    def _forget(self, call: int) -> None:
+        self._open.pop(call, None)

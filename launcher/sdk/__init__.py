@@ -1,0 +1,1 @@
+"""The Python API: what `from regiment import ...` gives."""

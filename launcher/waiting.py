@@ -1,0 +1,50 @@
+"""Waiting for a run's end, from any process that sees its folder."""
+
+from __future__ import annotations
+
+import select
+import time
+
+from regiment.jobs.record import RunRecord
+from regiment.jobs.workspace import RunFolder
+
+from . import runs
+from .liveness import connect
+from .node import messages
+from .node.channel import encode
+
+_SOON, _LATER = 0.02, 0.5
+"""Seconds between looks at a run that nobody can be asked about: at first, and in the long run."""
+
+
+def wait_for_end(folder: RunFolder, deadline: float) -> RunRecord:
+    """Give a run once it has ended, or when the monotonic clock has reached `deadline`, as it is then."""
+    pause = _SOON
+    while True:
+        record = runs.read_run(folder)
+        left = deadline - time.monotonic()
+        if record.status.is_terminal or left <= 0:
+            return record
+        if not _wait_for_hang_up(record, left):
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, _LATER)
+
+
+def _wait_for_hang_up(record: RunRecord, seconds: float) -> bool:
+    """Wait until the run's coordinator hangs up, which it does at the end; False where there is none to be reached."""
+    connection = connect(record)
+    if connection is None:
+        return False
+    deadline = time.monotonic() + seconds
+    with connection:
+        try:
+            connection.sendall(encode(messages.pack(messages.Watch(messages.PROTOCOL))))
+        except OSError:
+            return False
+        while select.select([connection], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            try:
+                if not connection.recv(1 << 16):
+                    break
+            except ConnectionResetError:
+                break
+    return True

@@ -1,0 +1,34 @@
+"""A run's time limit, however it was given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import ENDLESS, Lab
+
+JOB = {"command": f"sleep {ENDLESS}", "limits": {"timeout": 1}, "experiment_name": "e"}
+RUNCONFIG = {"script": "train.py", "maxRunDurationSeconds": 1, "environment": {"python": {"interpreterPath": "python"}}}
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments"),
+    [
+        ({"job.yml": yaml.safe_dump(JOB)}, ["job.yml"]),
+        (
+            {".azureml/x.runconfig": json.dumps(RUNCONFIG), "train.py": f"import time; time.sleep({ENDLESS})"},
+            ["-c", "x", "train.py"],
+        ),
+    ],
+    ids=["limits.timeout", "maxRunDurationSeconds"],
+)
+def test_a_run_ends_at_its_limit(lab: Lab, files: dict[str, str], arguments: list[str]) -> None:
+    for name, text in files.items():
+        lab.write(str(Path(name)), text)
+    result = lab.run("run", "--name", "r", *arguments)
+    assert result.returncode == 4, result.stderr
+    assert "time limit of 1 s" in result.stderr
+    assert lab.show("r")["status"] == "Canceled"
