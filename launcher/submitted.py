@@ -73,7 +73,7 @@ _Read = tuple[JobSpec, str, tuple[str, ...], Origin]
 
 def _read(request: Submit, workspace: Workspace) -> _Read:
     if isinstance(request, SubmitJob):
-        return request.spec, request.text, (), Origin(request.parent)
+        return _with_own_code(request.spec, workspace), request.text, (), Origin(request.parent)
     spec, notes = spec_of(request)
     spec = looked_up(spec, workspace, ())
     check_size(spec)
@@ -84,6 +84,14 @@ def _read(request: Submit, workspace: Workspace) -> _Read:
         source_directory=request.source_directory,
     )
     return spec, job_file_of(spec), notes, origin
+
+
+def _with_own_code(spec: JobSpec, workspace: Workspace) -> JobSpec:
+    """Let a command work in a copy of its folder, where that is a job's own copy and goes with that job."""
+    folder = spec.working_folder
+    if folder is None or not Path(folder).is_relative_to((workspace.root / "scratch").absolute()):
+        return spec
+    return replace(spec, code=folder, working_folder=None)
 
 
 def spec_of(request: SubmitScript) -> tuple[JobSpec, tuple[str, ...]]:

@@ -6,12 +6,10 @@ import argparse
 import os
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from regiment.jobs.errors import ExitStatus, UserError
 from regiment.jobs.record import RunRecord, read_record
-from regiment.jobs.spec import JobSpec
 from regiment.jobs.workspace import RunFolder, Workspace
 
 from ..liveness import connect
@@ -37,7 +35,7 @@ def run_as_child(request: Request, options: argparse.Namespace, agent: str) -> i
     for note in request.notes:
         say(f"regiment: {note}", quiet=options.quiet)
     parent = os.environ["REGIMENT_RUN_ID"]
-    answer = ask_agent(agent, SubmitJob(_kept(request.spec), request.text, parent))
+    answer = ask_agent(agent, SubmitJob(request.spec, request.text, parent))
     for note in answer["notes"]:
         say(f"regiment: {note}", quiet=options.quiet)
     if options.detach:
@@ -49,14 +47,6 @@ def run_as_child(request: Request, options: argparse.Namespace, agent: str) -> i
     if options.pass_exit_code and record.job_exit_code is not None:
         return record.job_exit_code
     return status
-
-
-def _kept(spec: JobSpec) -> JobSpec:
-    """Let a command work in a copy of the current folder, where that is the job's own copy and goes with the job."""
-    folder = spec.working_folder
-    if folder is None or "scratch" not in Path(folder).parts:
-        return spec
-    return replace(spec, code=folder, working_folder=None)
 
 
 def _watch(folder: RunFolder, options: argparse.Namespace) -> int:

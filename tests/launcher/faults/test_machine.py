@@ -75,6 +75,22 @@ def test_a_clock_that_jumps_back_changes_no_duration_and_no_order(lab: Lab) -> N
         assert [line[key] for line in lines] == sorted(line[key] for line in lines)
 
 
+@pytest.mark.parametrize("ignored", ["INT", "QUIT", "HUP", "PIPE"])
+def test_a_signal_that_the_submitting_shell_ignored_still_ends_a_rank(lab: Lab, ignored: str) -> None:
+    command = f"{sys.executable} -m regiment run --name r -- sh -c 'kill -{ignored} $$; sleep 3600'"
+    result = subprocess.run(
+        ["sh", "-c", f"trap '' {ignored}; exec {command}"],
+        cwd=lab.folder,
+        env=lab.environ,
+        capture_output=True,
+        text=True,
+        timeout=GUARD,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert f"killed by SIG{ignored}" in result.stderr
+
+
 def test_workers_that_hold_the_pipe_of_a_killed_rank_end_with_it(lab: Lab) -> None:
     lab.write(
         "rank.py",
