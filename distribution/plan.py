@@ -97,6 +97,8 @@ class NodePlan:
     processes: tuple[ProcessPlan, ...]
     data: DataPlan
     launcher: LauncherPlan | None = None
+    preload: tuple[str, ...] | None = None
+    """The modules to import once before the processes are forked; None where they are not forked."""
 
 
 @dataclass(frozen=True)

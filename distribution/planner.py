@@ -17,6 +17,7 @@ from regiment.jobs.spec import (
     PyTorch,
     ShellCommand,
     TensorFlow,
+    preloaded_modules,
     starts_through_torchrun,
 )
 from regiment.jobs.words import counted
@@ -59,6 +60,7 @@ def make_plan(spec: JobSpec, placement: Placement, run_id: str, attempt: int, mp
                 processes=tuple(_processes(job, node, with_values(spec.command, values), first_rank, rule)),
                 data=data,
                 launcher=rule.launcher(job, node),
+                preload=preloaded_modules(spec.distribution, spec.options),
             )
         )
         first_rank += node.slots

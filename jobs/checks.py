@@ -97,6 +97,13 @@ def check_grace(seconds: float) -> float:
     return _check_seconds(seconds, "0 seconds or more", seconds >= 0)
 
 
+def check_module(name: str) -> str:
+    """Check the name of a module to import."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UserError(f"expected the name of a module, such as torch or numpy.linalg, found '{name[:60]}'")
+    return name
+
+
 def check_torchrun_args(arguments: Sequence[str]) -> tuple[str, ...]:
     """Check what is to be passed on to torchrun; the first fault is raised."""
     return _check_each(arguments, torchrun_complaint)

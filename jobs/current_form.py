@@ -159,6 +159,7 @@ def _options(spec: JobSpec) -> Keys:
     tasks = spec.distribution if isinstance(spec.distribution, TensorFlow) else None
     found: Keys = {
         "start_method": options.start_method,
+        "preload": options.preload,
         "torchrun_args": options.torchrun_args,
         "nodes": None if options.min_nodes is None else f"{options.min_nodes}:{spec.instance_count}",
         "chief": (tasks is not None and tasks.chief) or None,

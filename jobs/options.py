@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from .checks import check_count, check_grace, mpirun_complaint, torchrun_complaint
+from .checks import check_count, check_grace, check_module, mpirun_complaint, torchrun_complaint
 from .errors import UserError
 from .fields import checked, number, one_of, text, whole_number, word, yes_or_no
 from .reading import Key, Reader, Reading, Table, Value
@@ -77,6 +77,7 @@ _WORDS = list_of(word)
 _RANK = checked(whole_number, _check_rank, minimum=0)
 _TABLE: Table = {
     "start_method": Key(one_of(StartMethod), "how the processes of a PyTorch job start (default: torchrun)"),
+    "preload": Key(list_of(checked(word, check_module)), "modules imported once a node for fork (default: [torch])"),
     "torchrun_args": Key(_flags(torchrun_complaint), "more flags for torchrun"),
     "nodes": Key(checked(word, check_elastic_nodes), "MIN:MAX nodes of an elastic PyTorch job; it goes on with MIN"),
     "chief": Key(yes_or_no, "a TensorFlow job has a chief besides its workers (default: false)"),
@@ -114,6 +115,8 @@ def complaints(kind: Distribution, own: Options, written: Collection[str]) -> It
     """
     usual = Options()
     yield from _torchrun_complaints(kind, own, written)
+    if own.preload is not None and own.start_method not in (StartMethod.FORK, None):
+        yield "preload", "expected only with start_method fork, which type pytorch can have"
     if own.min_nodes is not None and not starts_through_torchrun(kind, own):
         yield "nodes", "elastic nodes are torchrun's: they need type pytorch, a process count and start_method torchrun"
     if not isinstance(kind, TensorFlow) and own.stop_when is not None:
@@ -136,8 +139,8 @@ def _torchrun_complaints(kind: Distribution, own: Options, written: Collection[s
             # None is a wrong one, which has a fault already.
             if value is not None and (key in written or value != getattr(usual, key)):
                 yield key, f"expected only with type pytorch; this job has {named(kind)}"
-    elif own.torchrun_args and own.start_method is StartMethod.SPAWN:
-        yield "torchrun_args", "expected only with start_method torchrun; this job has spawn"
+    elif own.torchrun_args and own.start_method in (StartMethod.SPAWN, StartMethod.FORK):
+        yield "torchrun_args", f"expected only with start_method torchrun; this job has {own.start_method.value}"
     elif own.torchrun_args and kind.process_count_per_instance is None:
         yield "torchrun_args", "without process_count_per_instance (--nproc) the command itself starts, and no torchrun"
 

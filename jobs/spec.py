@@ -21,6 +21,8 @@ class StartMethod(Enum):
     """One torchrun a node starts them."""
     SPAWN = "spawn"
     """The node's agent starts them itself."""
+    FORK = "fork"
+    """A process that has imported `preload` forks them; where that cannot be right, the agent starts them itself."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,8 @@ class Options:
     prefix_ranks: tuple[int, ...] | None = None
     """The ranks that `prefix` is for; None for all."""
     bind: Binding = Binding.NONE
+    preload: tuple[str, ...] | None = None
+    """The modules that are imported once a node for `start_method: fork`; None for torch."""
     restarts: Restarts = Restarts()
     early_exit: EarlyExit = EarlyExit()
     preemption_grace: float | None = None
@@ -206,6 +210,13 @@ def starts_through_torchrun(kind: Distribution, options: Options) -> bool:
     """Say whether a torchrun on each node starts the processes; without a process count the command itself does."""
     per_process = isinstance(kind, PyTorch) and kind.process_count_per_instance is not None
     return per_process and options.start_method is StartMethod.TORCHRUN
+
+
+def preloaded_modules(kind: Distribution, options: Options) -> tuple[str, ...] | None:
+    """Give the modules to import once a node before its processes are forked; None where they are not forked."""
+    if not isinstance(kind, PyTorch) or options.start_method is not StartMethod.FORK:
+        return None
+    return ("torch",) if options.preload is None else options.preload
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ def _node_lines(node: NodePlan) -> Iterator[str]:
     yield from (f"  output {item.name}: {item.path} -> outputs/{item.name}" for item in node.data.outputs)
     if node.launcher is not None:
         yield from _launcher_lines(node.launcher)
+    if node.preload is not None:
+        yield f"  forked from one process that has imported: {', '.join(node.preload) or 'nothing'}"
     for process in node.processes:
         yield f"  {_process_name(node, process)}: {shlex.join(process.argv)}"
         yield from (f"{_INDENT}{n}={shlex.quote(v)}" for n, v in sorted(process.environ.items()))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from regiment.distribution.environment import masked
 from regiment.distribution.tasks import node_slots
 from regiment.jobs.checks import (
+    check_module,
     check_mpirun_args,
     check_name,
     check_process_total,
@@ -284,6 +285,7 @@ def _process_count(wanted: int | str, node_count: int) -> int:
 def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
     given: dict[str, Any] = {
         "start_method": options.start_method and StartMethod(options.start_method),
+        "preload": _modules(options.preload),
         "stop_when": options.stop_when and StopWhen(options.stop_when),
         "bind": options.bind and Binding(options.bind),
         "grace": options.grace,
@@ -300,6 +302,12 @@ def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
         torchrun_args=(*own.torchrun_args, *options.torchrun_arg),
         mpirun_args=(*own.mpirun_args, *options.mpirun_arg),
     )
+
+
+def _modules(names: list[str] | None) -> tuple[str, ...] | None:
+    for name in names or ():
+        _checked("--preload", check_module, name)
+    return None if names is None else tuple(names)
 
 
 def _restarts(restarts: Restarts, count: int | None) -> Restarts | None:

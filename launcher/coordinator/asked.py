@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from regiment.jobs.errors import ExitStatus, NodeError, RegimentError
+from regiment.jobs.errors import ExitStatus, NodeError, RegimentError, UserError
 from regiment.jobs.plain import to_plain
 from regiment.jobs.workspace import Workspace
 
 from ..node import messages, processes
+from ..node.channel import MAX_MESSAGE, encode
 from ..node.loop import Loop
 from ..operations import Asker, Submit, read_request
 from ..runs import this_process
@@ -54,7 +55,7 @@ class Asked:
         )
         try:
             found = self._asker.perform(read_request(question.request))
-            answer = messages.JobAnswer(question.call, to_plain(found))
+            answer = _sendable(messages.JobAnswer(question.call, to_plain(found)))
         except RegimentError as error:
             answer = messages.JobAnswer(question.call, refusal=str(error), exit_status=int(error.exit_status))
         except OSError as error:
@@ -116,6 +117,17 @@ class Asked:
         with self._letting_go, processes.not_subreaper():
             connection.shutdown(socket.SHUT_RDWR)
             select.select([pidfd], [], [])
+
+
+def _sendable(answer: messages.JobAnswer) -> messages.JobAnswer:
+    """Give the answer where it is not too long for a message, which would end the connection to the node."""
+    size = len(encode(messages.pack(answer)))
+    if size <= MAX_MESSAGE:
+        return answer
+    raise UserError(
+        f"the answer has {size >> 20} MB, and {MAX_MESSAGE >> 20} MB can be sent to a job; ask for less, for example "
+        "by tags or status, or ask from outside of the job"
+    )
 
 
 def _read_line(connection: socket.socket) -> bytes:

@@ -241,7 +241,10 @@ class Coordinator:
         """Tell that an attempt has failed, and that another one follows."""
         recorder, state = self._recorder, self._state
         recorder.attempt_ended(self._report)
-        recorder.event(history.attempt_ended(state, run_error(self._report), action.pause))
+        error = run_error(self._report)
+        if error is not None and error.report is not None:
+            error = replace(error, report=f"attempts/{state.attempt}/{error.report}")
+        recorder.event(history.attempt_ended(state, error, action.pause))
         recorder.note("warning", history.restart_note(state, action.pause, action.left))
 
     def begin_attempt(self, action: actions.BeginAttempt) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from regiment.jobs.errors import ExitStatus
 
 from . import messages
-from .channel import Channel
+from .channel import MAX_MESSAGE, Channel, encode
 
 ASK = "ask"
 """The first word of a connection from a process of the job."""
@@ -37,12 +37,20 @@ class Asking:
         call = next(self._numbers)
         self._open[call] = channel
         if data.get("protocol") == messages.PROTOCOL:
-            self._tell(messages.JobAsks(call, data.get("request")))
+            self._pass_on(messages.JobAsks(call, data.get("request")))
         else:
             text = "the job's Python has another version of Regiment than the one that runs the job; "
             text += "install that one there, or none: then the running one is imported"
             self.answered(messages.JobAnswer(call, refusal=text, exit_status=int(ExitStatus.USER_ERROR)))
         return lambda: self._forget(call)
+
+    def _pass_on(self, question: messages.JobAsks) -> None:
+        # A message that is too long would end the connection to the coordinator, and with it the run.
+        if len(encode(messages.pack(question))) <= MAX_MESSAGE:
+            self._tell(question)
+        else:
+            text = f"that is more than the {MAX_MESSAGE >> 20} MB that can be asked at once; ask for it in parts"
+            self.answered(messages.JobAnswer(question.call, refusal=text, exit_status=int(ExitStatus.USER_ERROR)))
 
     def answered(self, message: messages.JobAnswer) -> None:
         """Hand an answer back."""

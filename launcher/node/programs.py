@@ -96,6 +96,17 @@ class Programs:
             environ["PATH"] = f"{os.path.dirname(launcher.argv[0])}:{environ['PATH']}"
         return {name: value for name, value in environ.items() if not is_scheduler_variable(name)}
 
+    def preload_environ(self, *layers: Mapping[str, str]) -> dict[str, str]:
+        """Give the whole environment of the Python that imports for the ranks and forks them."""
+        # OpenBLAS starts its threads when it is loaded, and who has threads cannot be forked.
+        environ = self.environ({"OPENBLAS_NUM_THREADS": "1"}, *layers)
+        folder = f"{self.temporary}/preload"
+        if not os.path.isdir(folder):
+            os.makedirs(folder, mode=0o700)
+            _copy_source("preload.py", f"{folder}/sitecustomize.py")
+        environ["PYTHONPATH"] = f"{folder}:{environ['PYTHONPATH']}"
+        return environ
+
 
 def _copy_source(name: str, path: str) -> None:
     """Write a module of this package as a file; it is read as it is packed, out of the zip."""

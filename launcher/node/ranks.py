@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regiment.distribution.mpirun import SHARED_MEMORY_NAMES
 from regiment.distribution.plan import LauncherKind, LauncherPlan, ProcessPlan
@@ -26,6 +26,9 @@ from .spawn import CannotStart, spawn
 from .stopped import StoppedRanks
 from .witness import Witness
 from .wrapped import launched_rank, launched_variables, number
+
+if TYPE_CHECKING:
+    from .forks import Forks
 
 _SWEEP_INTERVAL = 0.005
 """Seconds between killing what is left and looking whether it has gone."""
@@ -80,6 +83,7 @@ class Ranks:
         self._logs = Path()
         self._ranks: dict[int, Rank] = {}
         self.launchers = launchers.Launchers(loop, log, self._pump, tell)
+        self._forks: Forks | None = None
         self._kill_timer: int | None = None
         self._shared_memory: set[str] = set()
         self.stopping = False
@@ -103,9 +107,11 @@ class Ranks:
         self._ranks = {process.rank: Rank(process) for process in plan.processes}
         self._stopped_ranks.watch()
         self._witness = Witness()
-        if plan.launcher is None:
+        if plan.preload is not None:
+            self._start_forks(self._programs, plan.preload)
+        elif plan.launcher is None:
             for rank in self._ranks.values():
-                self._start_rank(self._programs, rank)
+                self._start_rank(rank)
         elif plan.launcher.argv:
             self.launchers.start(plan.launcher, self._programs, self._logs)
 
@@ -117,7 +123,9 @@ class Ranks:
             return
         self.launchers.start_daemon(order, launcher, self._programs)
 
-    def _start_rank(self, programs: Programs, rank: Rank) -> None:
+    def _start_rank(self, rank: Rank) -> None:
+        programs = self._programs
+        assert programs is not None
         argv = programs.argv(rank.plan)
         self._log.write(Kind.EXECUTION, f"starting rank {rank.plan.rank}: {argv}")
         output = self._open_log(rank)
@@ -125,11 +133,38 @@ class Ranks:
             with self._bound_to(rank.plan.cpus):
                 rank.pid = spawn(argv, programs.environ(rank.plan.environ), output, self._terminal_of(rank))
             self._tell(messages.Started(rank.plan.rank, rank.pid))
+            self._stopped_ranks.watch()
         except CannotStart as error:
             os.write(output, f"{error}\n".encode())
             self._ended(rank, error.exit_code, None)
         finally:
             os.close(output)
+
+    def _start_forks(self, programs: Programs, modules: tuple[str, ...]) -> None:
+        from .forks import Forks  # Few jobs ask for it, and all wait for what is imported here.
+
+        self._forks = Forks(
+            self._loop, self._log, self._pump, self._tell, self._start_rank, self._open_log, self._forked
+        )
+        # One that has a terminal finds it when it starts, or not at all.
+        at_terminal = [rank for rank in self._ranks.values() if self._terminal_of(rank)]
+        for rank in at_terminal:
+            self._start_rank(rank)
+        self._forks.start(programs, modules, [rank for rank in self._ranks.values() if rank not in at_terminal])
+
+    def _forked(self, rank: Rank, pid: int, status: int | None) -> None:
+        """Take down a rank that was forked for us, and its end where that was quicker."""
+        rank.pid = pid
+        self._tell(messages.Started(rank.plan.rank, pid))
+        self._stopped_ranks.watch()
+        if status is not None:
+            self._ended(rank, *processes.outcome(status), dumped_core=os.WCOREDUMP(status))
+        elif self.stopping:
+            self._send_late(rank)
+
+    def _send_late(self, rank: Rank) -> None:
+        """Send a process what all others were sent before it was there: its start was on the way when the stop came."""
+        rank.send(signal.SIGKILL if self._kill_timer is None else signal.SIGTERM)
 
     @contextmanager
     def _bound_to(self, cpus: tuple[int, ...]) -> Iterator[None]:
@@ -203,8 +238,7 @@ class Ranks:
                 rank.pid = pid
                 self._tell(messages.Started(rank.plan.rank, pid, rank.given_rank))
                 if self.stopping:
-                    # Its order was on the way when the stop came.
-                    rank.send(signal.SIGKILL if self._kill_timer is None else signal.SIGTERM)
+                    self._send_late(rank)
             case {"type": "asked", "signal": (signal.SIGUSR1 | signal.SIGUSR2) as number}:
                 self._tell(messages.Noticed(signal.Signals(number).name))
             case {"type": "asked", "signal": int(number)}:
@@ -256,6 +290,8 @@ class Ranks:
             if pid == 0:
                 return
             self.launchers.reap(pid, status, late=self._any_running())
+            if self._forks is not None:
+                self._forks.reaped(pid, status)
             for rank in self._ranks.values():
                 if rank.pid == pid:
                     self._ended(rank, *processes.outcome(status), dumped_core=os.WCOREDUMP(status))
@@ -288,6 +324,8 @@ class Ranks:
     def stop(self, grace: float) -> None:
         """End the processes: SIGTERM, `grace` seconds, SIGKILL; with no grace, SIGKILL at once."""
         self.stopping = True
+        if self._forks is not None:
+            self._forks.stop()
         self._forget_kill_timer()
         if not self._any_running():
             self.end_launchers(self._tidy_limit)

@@ -20,21 +20,33 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
-def spawn(argv: Sequence[str], environ: Mapping[str, str], output: int, terminal: str | None = None) -> int:
+PASSED = 3
+"""The number under which a started program finds the file that it is passed."""
+
+
+def spawn(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    output: int,
+    terminal: str | None = None,
+    passed: int | None = None,
+) -> int:
     """Start a program in a session of its own, with nothing to read and one pipe for all it prints.
 
-    With a `terminal`, the path of one, it reads and prints there, and is controlled by it. It runs in the caller's
-    current folder and on the caller's processors. posix_spawn does not copy the caller's memory. Gives the pid.
+    With a `terminal`, the path of one, it reads and prints there, and is controlled by it. With `passed`, an open file,
+    it has that as well. It runs in the caller's current folder and on the caller's processors. posix_spawn does not
+    copy the caller's memory. Gives the pid.
     """
-    program = _find(argv[0], environ)
+    program = find_program(argv[0], environ)
     standard_input = (os.POSIX_SPAWN_OPEN, 0, terminal or os.devnull, os.O_RDWR if terminal else os.O_RDONLY, 0)
     source = 0 if terminal else output
+    copies = [(source, 1), (source, 2)] + ([] if passed is None else [(passed, PASSED)])
     try:
         return os.posix_spawn(
             program,
             list(argv),
             dict(environ),
-            file_actions=[standard_input, *((os.POSIX_SPAWN_DUP2, source, target) for target in (1, 2))],
+            file_actions=[standard_input, *((os.POSIX_SPAWN_DUP2, *copy) for copy in copies)],
             setsid=True,
             setsigmask=[],
             setsigdef=_AS_USUAL,
@@ -43,7 +55,7 @@ def spawn(argv: Sequence[str], environ: Mapping[str, str], output: int, terminal
         raise CannotStart(f"regiment: cannot run {argv[0]!r}: {error.strerror}", 126) from None
 
 
-def _find(name: str, environ: Mapping[str, str]) -> str:
+def find_program(name: str, environ: Mapping[str, str]) -> str:
     """Find a program the way a shell does, with the PATH it will run with."""
     program = shutil.which(name, path=environ.get("PATH", os.defpath))
     if program is None:

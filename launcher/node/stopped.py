@@ -23,12 +23,16 @@ class StoppedRanks:
         self._running = running
         self._say = say
         self._stopped: dict[int, int] = {}
+        self._is_watching = False
 
     def watch(self) -> None:
         """Look now and then, for as long as any rank runs."""
-        self._loop.call_later(_INTERVAL, self._look)
+        if not self._is_watching:
+            self._is_watching = True
+            self._loop.call_later(_INTERVAL, self._look)
 
     def _look(self) -> None:
+        self._is_watching = False
         running = self._running()
         if not running:
             return

@@ -14,6 +14,7 @@ from regiment.jobs.plain import to_plain
 
 from ..node import messages
 from ..node.asking import ASK
+from ..node.channel import MAX_MESSAGE, encode
 
 _ERRORS: dict[int, type[RegimentError]] = {
     int(ExitStatus.USER_ERROR): UserError,
@@ -28,11 +29,13 @@ def ask_agent(path: str, request: object) -> Any:
     Raises:
         RegimentError: The coordinator refused it, in its own words, or cannot be reached.
     """
+    question = encode({"type": ASK, "protocol": messages.PROTOCOL, "request": to_plain(request)})
+    if len(question) > MAX_MESSAGE:
+        raise UserError(f"that is more than the {MAX_MESSAGE >> 20} MB that can be asked at once; ask for it in parts")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.connect(path)
-            question = {"type": ASK, "protocol": messages.PROTOCOL, "request": to_plain(request)}
-            connection.sendall(json.dumps(question, separators=(",", ":")).encode() + b"\n")
+            connection.sendall(question)
             line = _read_line(connection)
         except OSError as error:
             raise NodeError(f"the node's agent cannot be reached ({error.strerror}); the run is ending") from None

@@ -112,6 +112,19 @@ def test_spawn_starts_the_processes_without_a_launcher() -> None:
     assert len(plan.processes) == 4
 
 
+def test_fork_has_the_modules_imported_on_each_node_torch_where_none_are_named() -> None:
+    def preloads(preload: tuple[str, ...] | None) -> list[tuple[str, ...] | None]:
+        options = Options(start_method=StartMethod.FORK, preload=preload)
+        plan = make_plan(replace(SPEC, options=options), placement(2, 2), "r", 0)
+        assert [node.launcher for node in plan.nodes] == [None, None]
+        return [node.preload for node in plan.nodes]
+
+    assert preloads(None) == [("torch",)] * 2
+    assert preloads(("numpy", "mine")) == [("numpy", "mine")] * 2
+    assert preloads(()) == [()] * 2
+    assert [node.preload for node in make_plan(SPEC, placement(2, 2), "r", 0).nodes] == [None, None]
+
+
 def test_a_job_files_command_goes_through_the_shell_and_an_argv_does_not() -> None:
     assert make_plan(SPEC, placement(1), "r", 0).processes[0].argv == ("{shell}", "-c", "python train.py --rank $RANK")
     direct = replace(SPEC, command=ArgvCommand(("python", "a b.py")))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from regiment.jobs.data import DataInput, DataMode, LiteralInput, Output
 from regiment.jobs.spec import (
     Distribution,
+    EarlyExit,
     Environment,
     JobSpec,
     Mpi,
@@ -19,6 +20,7 @@ from regiment.jobs.spec import (
     Plain,
     PyTorch,
     Ray,
+    Restarts,
     ShellCommand,
     StartMethod,
     TensorFlow,
@@ -114,6 +116,9 @@ sweeps = st.builds(
     st.builds(SweepLimits, counts, st.none() | counts, seconds),
     policies,
 )
+restarts = st.builds(
+    Restarts, st.integers(0, 99), st.none() | st.integers(0, 99), *(st.floats(0, 1e6) for _ in range(4))
+)
 code = st.sampled_from(
     [
         {"working_folder": str(FOLDER)},
@@ -133,6 +138,8 @@ def _spec(
         options = replace(options, start_method=StartMethod.TORCHRUN)
     elif distribution.process_count_per_instance and options.start_method is StartMethod.TORCHRUN:
         options = replace(options, torchrun_args=("--tee=3",))
+    elif options.start_method is StartMethod.FORK:
+        options = replace(options, preload=("numpy.linalg",))
     fields |= {"instance_count": instance_count, "distribution": distribution, "options": options}
     return JobSpec(**{**where, **fields})
 
@@ -155,6 +162,14 @@ specs = st.builds(
     instance_count=counts,
     distribution=distributions,
     timeout=seconds,
-    options=st.builds(Options, st.sampled_from(StartMethod), st.just(()), st.floats(0, 100)),
+    options=st.builds(
+        Options,
+        st.sampled_from(StartMethod),
+        st.just(()),
+        st.floats(0, 100),
+        restarts=restarts,
+        early_exit=st.builds(EarlyExit, st.floats(0, 1e6), st.none() | st.floats(0, 1e6)),
+        preemption_grace=st.none() | st.floats(0, 1e6),
+    ),
     sweep=st.none() | sweeps,
 )

@@ -150,7 +150,16 @@ def test_the_code_folder_starts_from_the_job_file(tmp_path: Path) -> None:
         ("limits: {timeout: 0}", "limits.timeout: expected a time limit above 0 seconds, found 0"),
         ("limits: {timeout: 1.0e+300}", "limits.timeout: expected at most 1,000,000,000 seconds"),
         ("regiment: {grace: -1}", "regiment.grace: expected 0 seconds or more, found -1"),
-        ("regiment: {start_method: fork}", "regiment.start_method: unknown value 'fork'; "),
+        ("regiment: {start_method: forkserver}", "regiment.start_method: unknown value 'forkserver'; "),
+        (f"regiment: {{preload: [torch]}}\n{RANKS}", "regiment.preload: expected only with start_method fork"),
+        (
+            f"regiment: {{start_method: fork, preload: ['a b']}}\n{RANKS}",
+            "regiment.preload[0]: expected the name of a module, such as torch or numpy.linalg, found 'a b'",
+        ),
+        (
+            f"regiment: {{start_method: fork, torchrun_args: [--tee=3]}}\n{RANKS}",
+            "regiment.torchrun_args: expected only with start_method torchrun; this job has fork",
+        ),
         ("regiment: {torchrun_args: --tee 3}", "regiment.torchrun_args: expected a list, found the text"),
         (f"regiment: {{torchrun_args: [--tee, 3, train.py]}}\n{RANKS}", "regiment.torchrun_args[2]: expected a flag"),
         (

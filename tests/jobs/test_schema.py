@@ -62,7 +62,7 @@ SWEEP = (
         "{command: x, environment: 3}",
         "{command: x, environment: {img: x}}",
         "{command: x, regiment: {grace: -1}}",
-        "{command: x, regiment: {start_method: fork}}",
+        "{command: x, regiment: {start_method: forkserver}}",
         "{command: x, type: sweeep}",
         "{command: x, tags: [a]}",
         "{command: x, code: {directory: src}}",

@@ -84,6 +84,11 @@ code: nowhere
         ),
         (["run", "--type", "mpi", "--mpirun-arg=-np", "--", "true"], "--mpirun-arg: Regiment sets -np itself; remove"),
         (["run", "--mpirun-arg=--verbose", "--", "true"], "--mpirun-arg: expected only with type mpi"),
+        (["run", "--type", "pytorch", "--preload", "numpy", "--", "true"], "--preload: expected only with start_meth"),
+        (
+            ["run", "--type", "pytorch", "--start-method", "fork", "--preload", "a-b", "--", "true"],
+            "--preload: expected the name of a module",
+        ),
         (["frobnicate"], "frobnicate"),
         ([], "COMMAND"),
     ],

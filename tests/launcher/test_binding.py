@@ -50,6 +50,12 @@ def test_each_process_has_processors_of_its_own(lab: Lab) -> None:
     assert seen(lab, *SPAWN, "--bind", "cpus", nproc=2) == even_shares(2)
 
 
+def test_forked_processes_have_too(lab: Lab) -> None:
+    flags = (*PYTORCH, "--start-method", "fork", "--preload", "json", "--bind", "cpus")
+    assert seen(lab, *flags, nproc=2) == even_shares(2)
+    assert len(lab.events("r", "note")) == 0
+
+
 @pytest.mark.torch
 @pytest.mark.slow
 def test_under_torchrun_too(lab: Lab) -> None:

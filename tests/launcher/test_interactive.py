@@ -80,6 +80,15 @@ def test_a_rank_of_another_node_can_be_the_one(lab: Lab) -> None:
     assert screen.text.count("done\r\n") == 1
 
 
+def test_beside_forked_ranks_it_is_started_by_itself(lab: Lab) -> None:
+    flags = (*TWO_BY_TWO, "--start-method", "fork", "--preload", "json", "--env", "DEBUGGED=3")
+    with session(lab, DEBUGGED, *flags, rank=3) as screen:
+        talk_to_pdb(screen)
+        assert screen.wait() == 0
+    assert "forking rank 2: " in lab.log("r", "node-1/55_azureml-execution-node-1.txt")
+    assert "starting rank 3: " in lab.log("r", "node-1/55_azureml-execution-node-1.txt")
+
+
 @pytest.mark.torch
 @pytest.mark.slow
 def test_a_rank_under_torchrun_has_the_terminal_too(lab: Lab) -> None:

@@ -177,6 +177,12 @@ def test_a_wrong_restarts_key_is_named_with_its_line(lab: Lab) -> None:
     assert "regiment.restarts.sometimes: unknown key" in result.stderr
 
 
+def test_a_session_with_a_rank_has_one_attempt(lab: Lab) -> None:
+    result = lab.run("run", "--interactive", "0", "--max-restarts", "1", "--", "true")
+    assert result.returncode == 2
+    assert "--interactive: a session has one attempt; leave restarts out, --max-restarts 0" in result.stderr
+
+
 DDP = """\
 import os, torch, torch.distributed as dist
 dist.init_process_group("gloo")

@@ -120,6 +120,28 @@ def test_what_a_job_asks_wrongly_is_told_as_an_error_of_its_own(lab: Lab, bare_p
     assert second.startswith("there is no run 'other'")
 
 
+def test_what_is_too_long_for_a_message_is_refused_and_harms_no_run(lab: Lab, bare_python: str) -> None:
+    lab.write(
+        "long.py",
+        """
+from regiment import Run, UserError
+run = Run.get_context()
+megabyte = "x" * (1 << 20)
+for _ in range(17):
+    run.log("text", megabyte)
+try:
+    run.get_metrics()
+except UserError as error:
+    print(error)
+run.tag("goes", "on")
+""",
+    )
+    done = lab.run("run", "--name", "r", "--", bare_python, "long.py")
+    assert done.returncode == 0, done.stderr
+    assert "the answer has 17 MB" in lab.log("r", "70_driver_log.txt")
+    assert Workspace(lab.folder / ".regiment").get_run("r").get_tags() == {"goes": "on"}
+
+
 def test_runs_that_a_job_leaves_open_fail_with_it(lab: Lab, bare_python: str) -> None:
     program = "from regiment import Run; Run.get_context().child_run(run_id='open')"
     assert lab.run("run", "--name", "r", "--", bare_python, "-c", program).returncode == 0
