@@ -26,7 +26,7 @@ class GitState:
     """What there is to record."""
 
     properties: Mapping[str, str]
-    """By the names of Azure ML; none where the code is in no repository."""
+    """By the names of Azure ML; none where git cannot say."""
     diff: bytes | None = None
     """The changes against the commit, as `git apply` takes them, new files by name before them; None where none are."""
     notes: tuple[str, ...] = ()
@@ -40,8 +40,6 @@ class _Unknown(Exception):
 def git_state(source: Path, workspace: Path) -> GitState:
     """Look at the repository that `source`, a folder or a file, is in; that `workspace` is in it too is no change."""
     folder = source if source.is_dir() else source.parent
-    if not any((parent / ".git").exists() for parent in (folder.resolve(), *folder.resolve().parents)):
-        return GitState({})
     try:
         top = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
         state = _git(top, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal").split("\0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import sys
 from collections.abc import Iterable
@@ -36,6 +35,6 @@ def this_python() -> dict[str, Any]:
     return {
         "schema": 1,
         "executable": sys.executable,
-        "python": platform.python_version(),
+        "python": ".".join(map(str, sys.version_info[:3])),
         "packages": installed_packages(sys.path),
     }

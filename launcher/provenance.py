@@ -13,7 +13,6 @@ from regiment.jobs.files import replace_json
 from regiment.jobs.spec import JobSpec
 from regiment.jobs.workspace import RunFolder
 
-from .gitstate import git_state
 from .packages import this_python
 
 if TYPE_CHECKING:
@@ -31,12 +30,20 @@ def record_provenance(
     shown = replace(spec, environment_variables=masked(spec.environment_variables))
     replace_json(folder.spec, current_form(shown))
     replace_json(folder.packages, this_python())
+    if not _is_in_repository(source):
+        return {}, ()
+    from .gitstate import git_state  # What it needs takes longer to import than everything else here.
+
     state = git_state(source, workspace)
     if state.diff is not None:
         fd = os.open(folder.git_diff, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(state.diff)
     return dict(state.properties), state.notes
+
+
+def _is_in_repository(source: Path) -> bool:
+    return any((folder / ".git").exists() for folder in (source.resolve(), *source.resolve().parents))
 
 
 def snapshot_properties(snapshot: Snapshot) -> dict[str, str]:

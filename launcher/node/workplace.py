@@ -14,12 +14,12 @@ from regiment.jobs.files import private_folder
 
 from . import folders, messages, processes, scratch
 from .config import NodeConfig
-from .livelogs import LiveLogs
 from .nodelog import Kind, NodeLog
 from .progress import NewOutputs
 
 if TYPE_CHECKING:
     from .inputs import Inputs
+    from .livelogs import LiveLogs
 
 
 _OUR_LOGS = frozenset({"azureml"})
@@ -119,6 +119,8 @@ class Workplace:
             named = order.plan.data.outputs if order.plan is not None else ()
             self._new_outputs = NewOutputs((f"{order.working_folder}/outputs", *(output.folder for output in named)))
         if order.code is not None and self._live_logs is None:
+            from .livelogs import LiveLogs  # A job without a snapshot has no use for it.
+
             written = Path(order.working_folder, "logs")
             self._live_logs = LiveLogs(written, Path(self._config.live_logs), Path(order.code, "logs"), _OUR_LOGS)
             self._live_logs.start()

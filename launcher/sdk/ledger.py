@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from regiment.jobs.metrics import MetricWriter
 from regiment.jobs.plain import from_plain, to_plain
@@ -48,15 +49,28 @@ class Metrics(Protocol):
         """Take a table."""
 
 
-_writers: dict[str, MetricWriter] = {}
-"""One for each run that this process logs to, however many objects stand for it: each has a file of its own."""
+class _Writer(MetricWriter):
+    """One that gives its file back when nothing stands for its run any more: there may be thousands of them."""
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # By a name of its own: at the interpreter's end the module's may be gone.
+        if self._fd >= 0:
+            close(self._fd)
+
+
+_writers: WeakValueDictionary[str, MetricWriter] = WeakValueDictionary()
+"""One for each run that this process logs to, however many objects stand for it, as long as one does: it has a file."""
+_of_the_job: list[MetricWriter] = []
+"""The one of the job's own run stays: `Run.get_context()` may be asked for each value anew."""
 
 
 def _writer(folder: Path) -> MetricWriter:
     name = str(folder)
-    return _writers.get(name) or _writers.setdefault(
-        name, MetricWriter(folder, os.environ.get("AZUREML_PROCESS_NAME", "main"))
-    )
+    found = _writers.get(name)
+    if found is None:
+        made = _Writer(folder, os.environ.get("AZUREML_PROCESS_NAME", "main"))
+        found = _writers.setdefault(name, made)
+    return found
 
 
 class InPlace:
@@ -103,7 +117,10 @@ class ThroughAgent:
         """Give a writer of this process's own: the job's run has a folder here, and others where they can be seen."""
         own = os.environ.get("REGIMENT_METRICS")
         if own and run_id == os.environ.get("REGIMENT_RUN_ID"):
-            return _writer(Path(own))
+            writer = _writer(Path(own))
+            if writer not in _of_the_job:
+                _of_the_job.append(writer)
+            return writer
         return _writer(folder() / "metrics")
 
 

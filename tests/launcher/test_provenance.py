@@ -118,8 +118,11 @@ def test_without_git_that_is_a_note(repository: Path, monkeypatch: pytest.Monkey
     assert "there is no git in PATH" in git_state(repository, repository / "ws").notes[0]
 
 
-def test_code_in_no_repository_has_no_state(tmp_path: Path) -> None:
-    assert git_state(tmp_path, tmp_path / "ws").properties == {}
+def test_code_in_no_repository_has_no_state(lab: Lab) -> None:
+    result = lab.run("run", "--name", "r", "--", "true")
+    assert result.returncode == 0
+    assert not any("git" in name for name in lab.show("r")["properties"])
+    assert "git" not in result.stderr
 
 
 def test_packages_are_those_that_python_finds(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from .conftest import ENDLESS, Lab
+from .conftest import ENDLESS, GUARD, Lab
 
 JOB = {"command": f"sleep {ENDLESS}", "limits": {"timeout": 1}, "experiment_name": "e"}
 RUNCONFIG = {"script": "train.py", "maxRunDurationSeconds": 1, "environment": {"python": {"interpreterPath": "python"}}}
@@ -32,3 +34,24 @@ def test_a_run_ends_at_its_limit(lab: Lab, files: dict[str, str], arguments: lis
     assert result.returncode == 4, result.stderr
     assert "time limit of 1 s" in result.stderr
     assert lab.show("r")["status"] == "Canceled"
+
+
+SUBMIT = f"""
+from regiment import Experiment, ScriptRunConfig, Workspace
+
+config = ScriptRunConfig("src", command=["sleep", "{ENDLESS}"], max_run_duration_seconds=1)
+run = Experiment(Workspace.from_config(), "limits").submit(config)
+run.wait_for_completion(raise_on_error=False)
+print(run.get_status(), run.get_details()["error"])
+"""
+
+
+def test_a_run_submitted_from_python_ends_at_its_limit(lab: Lab) -> None:
+    lab.write("src/keep.txt", "")
+    (lab.folder / ".regiment").mkdir()
+    program = lab.write("submit.py", SUBMIT)
+    done = subprocess.run(
+        [sys.executable, str(program)], cwd=lab.folder, env=lab.environ, capture_output=True, text=True, timeout=GUARD
+    )
+    assert done.stdout.startswith("Canceled"), done.stdout + done.stderr
+    assert "time limit of 1 s" in done.stdout

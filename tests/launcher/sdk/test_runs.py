@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -163,6 +164,18 @@ def test_many_children_are_made_at_once(experiment: Experiment) -> None:
     assert len(list(parent.get_children(tags="fruit"))) == 2
     tagged[0].complete()
     assert [run.id for run in parent.get_children(status="Completed")] == [tagged[0].id]
+
+
+def test_a_run_that_nothing_stands_for_any_more_holds_no_file(experiment: Experiment) -> None:
+    parent = experiment.start_logging()
+    parent.log("number", 0)
+    before = len(os.listdir("/proc/self/fd"))
+    for number, child in enumerate(parent.create_children(count=20)):
+        child.log("number", number)
+    del child
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert sorted(run.get_metrics()["number"] for run in parent.get_children()) == list(range(20))
 
 
 @pytest.mark.parametrize(
