@@ -6,9 +6,10 @@ Budgets of restarts go by it: what the user has to change fails again, what the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
+from .circumstances import Circumstances
 from .lastwords import LoggedException
 
 
@@ -28,37 +29,13 @@ class CauseClass(Enum):
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What the memory cgroup of a node says when one of its processes has ended."""
-
-    oom_kills: int = 0
-    """Processes that the kernel has killed for want of memory since the node's processes were started."""
-    limit: int | None = None
-    """Bytes, or None where there is no limit but the machine's."""
-    peak: int | None = None
-    """The most bytes that were in use, where the kernel tells."""
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """What a node saw at the end of one of its processes, besides how it ended."""
-
-    memory: Memory | None = None
-    """None where the kernel counts nothing."""
-    shared_memory_full: bool = False
-    """Whether /dev/shm had no room left."""
-    core: str | None = None
-    """Where its core file is, or who has taken it; None where none was written."""
-
-
-@dataclass(frozen=True)
 class Evidence:
     """All that is known of what failed first."""
 
     exit_code: int | None = None
     signal: str | None = None
     exception: LoggedException | None = None
-    circumstances: Circumstances = Circumstances()
+    circumstances: Circumstances = field(default_factory=Circumstances)
     is_process: bool = True
     """Whether a process of the job failed, and not a node or a launcher."""
     is_launchers: bool = False

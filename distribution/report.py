@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus, RunError
 
-from .causes import CauseClass, Circumstances, Evidence, Memory, classify
+from .causes import CauseClass, Evidence, classify
+from .circumstances import Circumstances, Memory
 from .decide.words import called, how_it_ended, left_early
 from .lastwords import LoggedException
 from .plan import Plan

@@ -126,7 +126,10 @@ class Keyboard:
         except BrokenPipeError:
             pass  # Somebody has killed it.
         os.close(self._life)
-        os.waitpid(self._guard, 0)
+        try:
+            os.waitpid(self._guard, 0)
+        except ChildProcessError:
+            pass  # As process 1 of a container we reap all that ends, and have done so.
 
     def _set(self, modes: list[Any]) -> None:
         try:

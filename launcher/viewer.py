@@ -18,6 +18,7 @@ from .liveness import as_it_is, is_dead, wait_for_death
 from .node import messages, scratch
 from .node.channel import Channel
 from .node.loop import Loop
+from .node.processes import reap_orphans
 from .view import View
 
 _REFRESH = 0.1
@@ -68,6 +69,10 @@ class Viewer:
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # As nohup wants it, and a shell for what it starts in the background.
             self._loop.on_signal(number, self._interrupted(number) if owns_run else self._leave(number))
+        if os.getpid() == 1:
+            # In a container of its own: whatever loses its parent there is left to us.
+            self._loop.on_signal(signal.SIGCHLD, reap_orphans)
+            reap_orphans()
         if owns_run:
             for number in (signal.SIGUSR1, signal.SIGUSR2):
                 self._loop.on_signal(number, self._noticed(number))

@@ -71,5 +71,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if parts:
         faults, right, survivors, seconds = (sum(numbers) for numbers in zip(*parts, strict=True))
         terminalreporter.write_line(
-            f"chaos: {faults} random faults, {right} right verdicts, {survivors} survivors, in {seconds:.0f} s"
+            f"chaos: {faults} random faults, {right} right verdicts, {survivors} survivors, {seconds:.0f} s in all"
         )

@@ -9,7 +9,7 @@ from ..events import NodeCollected, NodeStopped
 from ..state import NodeState, Phase, State
 from .changes import Decision, alive, any_running, with_node
 
-STOP_MARGIN = 10.0
+STOP_MARGIN = 6.0
 """Seconds after the grace in which a node has to prove its processes dead before it counts as lost."""
 RELEASE_LIMIT = 15.0
 """Seconds an agent may take to go after it was released."""

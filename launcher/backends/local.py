@@ -14,10 +14,11 @@ from regiment.distribution.shares import shares
 from regiment.jobs.plain import to_plain
 
 from ..node import processes
+from ..node.cgroups import NodeGroup
 from ..node.config import NodeConfig
 from ..node.loop import Loop
 
-_FENCE_LIMIT = 5.0
+_FENCE_LIMIT = 3.0
 """Seconds in which what is left of a lost node must be dead."""
 
 
@@ -81,11 +82,14 @@ class LocalNode:
         `others` are the keepers of the other nodes. While the keeper lives, all orphans are its children; once
         it is dead, they are ours, and of our children only those that are no keeper's can be this node's.
         """
+        group = NodeGroup(self._tag)
+        group.kill()
         left = processes.kill_all(self._tag, self.keeper, {self.keeper}, _FENCE_LIMIT)
         processes.send_signal(self.keeper, signal.SIGKILL)
         for pid in processes.children(os.getpid()):
-            if pid not in others and pid != self.keeper:
+            if pid not in others and pid != self.keeper and pid not in left:
                 left += processes.kill_tree(pid, _FENCE_LIMIT)
+        group.remove()
         return left
 
     def _read(self) -> None:

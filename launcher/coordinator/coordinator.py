@@ -202,8 +202,11 @@ class Coordinator:
             text = f"the run goes on without node-{action.node}; 'regiment rejoin {self._order.run_id}' brings it back"
             self._recorder.note("warning", text)
         left = self._nodes.fence(action.node)
-        if left:
-            self._recorder.note("warning", f"node-{action.node}: processes {left} cannot be killed")
+        for pid in left:
+            stuck = processes.described(pid)
+            if stuck is not None:
+                text = f"node-{action.node}: {stuck} cannot be killed; it is stuck in the kernel, and left behind"
+                self._recorder.note("warning", text)
         self._happened(events.NodeFenced(action.node, is_clean=not left))
 
     def collect_node(self, action: actions.CollectNode) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from regiment.distribution import blame
-from regiment.distribution.causes import Circumstances
+from regiment.distribution.circumstances import Circumstances
 from regiment.distribution.lastwords import last_exception
 from regiment.distribution.plan import Plan
 from regiment.distribution.report import LastWords, Report, make_report

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regiment.distribution import events
-from regiment.distribution.causes import Circumstances
+from regiment.distribution.circumstances import Circumstances
 from regiment.distribution.planner import wants_ports
 from regiment.distribution.tasks import node_slots
 from regiment.jobs.data import DataInput, DataMode
@@ -24,6 +24,7 @@ from ..node.channel import Channel
 from ..node.config import NodeConfig
 from ..node.loop import Loop
 from .order import Order
+from .pulse import Pulse
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Nodes:
         self._released: set[int] = set()
         self._lives = [0] * self._count
         self._noted: set[str] = set()
+        self._pulse = Pulse(loop, lambda index: self.tell(index, messages.Ping()), self._silent)
         self.circumstances: dict[int, Circumstances] = {}
         """What nodes saw when a process ended otherwise than well, by rank."""
 
@@ -93,11 +95,13 @@ class Nodes:
         """Say something to a node's agent, if it is there."""
         if isinstance(message, messages.Release):
             self._released.add(index)
+            self._pulse.forget(index)
         if index in self._agents:
             self._agents[index].send(messages.pack(message))
 
     def fence(self, index: int) -> list[int]:
         """Kill what a lost node may still run, agent and keeper included; gives the pids that would not die."""
+        self._pulse.forget(index)
         channel = self._agents.pop(index, None)
         if channel is not None:
             channel.close()
@@ -214,13 +218,21 @@ class Nodes:
         if index not in self._released:
             self._happened(events.NodeLost(index, "was lost: its agent ended unexpectedly"))
 
+    def _silent(self, index: int) -> None:
+        what = "is stopped, or its machine hangs"
+        self._happened(events.NodeLost(index, f"was lost: its agent does not answer any more (it {what})"))
+
     def _hear(self, index: int, data: dict[str, Any]) -> None:
         try:
             message = messages.unpack(messages.FromAgent, data)
         except ProtocolError as error:
             self._happened(events.NodeLost(index, f"cannot be understood: {error}"))
             return
+        if index not in self._released:
+            self._pulse.heard(index)
         match message:
+            case messages.Pong():
+                pass
             case messages.AgentHello():
                 self._hellos[index] = message
                 self._recorder.node(index, host=message.host, ip=message.address)

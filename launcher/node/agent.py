@@ -20,11 +20,13 @@ from regiment.jobs.plain import from_plain
 
 from . import messages, processes
 from .asking import ASK, Asking
+from .cgroups import NodeGroup
 from .channel import Channel, accept, listen
 from .config import NodeConfig
 from .limits import raise_limits
 from .loop import Loop
 from .nodelog import Kind, NodeLog
+from .patience import Patience
 from .ranks import Ranks
 from .workplace import Workplace
 
@@ -44,7 +46,7 @@ _NO_VIEWS = (
 )
 
 
-def run_agent(plain_config: dict[str, Any], keeper: int, lifeline: int) -> int:
+def run_agent(plain_config: dict[str, Any], keeper: int, lifeline: int, group: NodeGroup) -> int:
     """Be a node's agent until released; gives the exit status.
 
     `lifeline` is a pipe that is at its end when the keeper is dead.
@@ -55,7 +57,7 @@ def run_agent(plain_config: dict[str, Any], keeper: int, lifeline: int) -> int:
     processes.become_subreaper("regiment-agent")
     raise_limits()
     has_views = config.views and _enter_own_namespace(config)
-    agent = Agent(config, keeper, listen(config.socket), has_views)
+    agent = Agent(config, keeper, listen(config.socket), has_views, group)
     agent.loop.on_read(lifeline, agent.keeper_died)
     hello = {"socket": config.socket, "pid": os.getpid(), "keeperPid": keeper}
     os.write(1, json.dumps(hello).encode() + b"\n")
@@ -76,10 +78,13 @@ def _enter_own_namespace(config: NodeConfig) -> bool:
 class Agent:
     """One node's agent."""
 
-    def __init__(self, config: NodeConfig, keeper: int, listener: socket.socket, has_views: bool) -> None:
+    def __init__(
+        self, config: NodeConfig, keeper: int, listener: socket.socket, has_views: bool, group: NodeGroup
+    ) -> None:
         self.loop = Loop()
         self._config = config
         self._keeper = keeper
+        self._group = group
         self._listener = listener
         self._coordinator: Channel | None = None
         self._lease_timer: int | None = self.loop.call_later(_FIRST_CALL_LIMIT, self._give_up_coordinator)
@@ -88,6 +93,7 @@ class Agent:
         self.asking = Asking(self.tell)
         self._has_views = has_views
         self._workplace = Workplace(config, self._log, has_views, self._warn)
+        self._patience = Patience(self.loop, self._coordinator_silent)
         self._held_ports: list[socket.socket] = []
         self._exit_status = 0
 
@@ -117,6 +123,7 @@ class Agent:
     def coordinator_called(self, channel: Channel, hello: messages.CoordinatorHello) -> None:
         """Take a connection for the coordinator's, and introduce ourselves."""
         self._end_lease_timer()
+        self._patience.begin()
         self._coordinator = channel
         self.tell(
             messages.AgentHello(
@@ -134,6 +141,7 @@ class Agent:
 
     def coordinator_said(self, data: dict[str, Any]) -> None:
         """Do what a message of the coordinator's asks for."""
+        self._patience.heard()
         try:
             message = messages.unpack(messages.ToAgent, data)
             _HANDLERS[type(message)](self, message)
@@ -143,6 +151,7 @@ class Agent:
     def coordinator_hung_up(self) -> None:
         """Give the coordinator its lease to come back in."""
         self._coordinator = None
+        self._patience.end()
         self.asking.abandon()
         self._lease_timer = self.loop.call_later(self._config.lease, self._give_up_coordinator)
 
@@ -201,7 +210,7 @@ class Agent:
             if self._ranks is ranks:
                 self.tell(message)
 
-        ranks = Ranks(self.loop, self._config, self._keeper, self._log, tell)
+        ranks = Ranks(self.loop, self._config, self._keeper, self._group, self._log, tell)
         return ranks
 
     def start(self, message: messages.Start) -> None:
@@ -257,6 +266,10 @@ class Agent:
         self._ranks.when_clean(lambda: self._in_thread(self._bring_in, done))
         self._ranks.end_launchers(_LAUNCHER_LIMIT)
 
+    def ping(self, message: messages.Ping) -> None:
+        """Give a sign of life."""
+        self.tell(messages.Pong())
+
     def release(self, message: messages.Release) -> None:
         """Go."""
         self.loop.stop()
@@ -283,12 +296,19 @@ class Agent:
 
     def keeper_died(self) -> None:
         """End everything at once: nobody would clean up after us any more."""
+        self._group.kill_others()
         processes.kill_all(self._config.tag, os.getpid(), (), _KILL_LIMIT)
         self._exit_status = 3
         self.loop.stop()
 
     def _told_to_end(self) -> None:
         self.tell(messages.Failed("failed: its agent was told to end by a signal"))
+
+    def _coordinator_silent(self) -> None:
+        """Hang up on a coordinator that has said nothing for long; it may find that out later, or never."""
+        if self._coordinator is not None:
+            self._coordinator.close()
+            self.coordinator_hung_up()
 
     def _notice(self, number: signal.Signals) -> Callable[[], None]:
         return lambda: self.tell(messages.Noticed(number.name))
@@ -368,5 +388,6 @@ _HANDLERS: dict[type[Any], Callable[[Agent, Any], None]] = {
     messages.Stop: Agent.stop,
     messages.Notify: Agent.notify,
     messages.Collect: Agent.collect,
+    messages.Ping: Agent.ping,
     messages.Release: Agent.release,
 }

@@ -8,9 +8,12 @@ Slurm nobody may, and then there is none: the other ways of finding a run's proc
 from __future__ import annotations
 
 import os
+import time
 
-from regiment.distribution.causes import Memory
+from regiment.distribution.circumstances import Memory
 
+_REMOVAL_LIMIT = 0.5
+"""Seconds after which a group stays in which something still lives: it cannot be killed, or dies too slowly."""
 _NO_LIMIT = 1 << 60
 """Version 1 writes a number as large as this for no limit."""
 
@@ -38,12 +41,24 @@ class NodeGroup:
     def enter(self) -> None:
         """See that this process is in the group, if there is one, before it starts others."""
         if self._folder is not None and not self._is_in():
-            self._move_to(self._folder)
+            _move_to(self._folder)
+
+    def others(self) -> list[int]:
+        """Give the pids of all in the group but this process."""
+        found: set[int] = set()
+        for folder, _, _ in os.walk(self._folder or ""):
+            try:
+                with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
+                    found.update(map(int, file))
+            except OSError:
+                pass  # What the job made in there has just gone.
+        return sorted(found - {0, os.getpid()})
 
     def kill_others(self) -> None:
-        """Kill all of the group but this process, which steps out for it, at one instant."""
-        if self._folder is not None and self._outside is not None and self._is_in():
-            self._move_to(self._outside)
+        """Kill all of the group but this process, which steps out of it for that, at one instant."""
+        if self._folder is None or self._outside is None:
+            return
+        if not self._is_in() or _move_to(self._outside):
             self.kill()
 
     def kill(self) -> None:
@@ -55,22 +70,25 @@ class NodeGroup:
                 pass  # There is none, or it is gone.
 
     def remove(self) -> None:
-        """Remove the group and what the job made below it, once nothing lives there."""
-        if self._folder is not None:
+        """Remove the group and what the job made below it; waits a moment for what has just been killed in there."""
+        deadline = time.monotonic() + _REMOVAL_LIMIT
+        while self._folder is not None and os.path.isdir(self._folder) and time.monotonic() < deadline:
             for folder, _, _ in os.walk(self._folder, topdown=False):
                 try:
                     os.rmdir(folder)
                 except OSError:
-                    pass  # Something in it cannot be killed.
+                    time.sleep(0.002)
 
     def _is_in(self) -> bool:
         return self._folder is not None and _own_folder("cgroup2", "") == self._folder
 
-    def _move_to(self, folder: str) -> None:
-        try:
-            _write(f"{folder}/cgroup.procs", 0)
-        except OSError:
-            pass  # There was none to be had from the start.
+
+def _move_to(folder: str) -> bool:
+    try:
+        _write(f"{folder}/cgroup.procs", 0)
+        return True
+    except OSError:
+        return False  # There was none to be had from the start.
 
 
 class MemoryGroup:

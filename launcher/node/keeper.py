@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from . import processes, scratch
+from .cgroups import NodeGroup
 
 _KILL_LIMIT = 10.0
 """Seconds after which processes that cannot be killed (stuck in the kernel) are left, and named."""
@@ -33,26 +34,31 @@ def main() -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     lifeline_read, lifeline_write = os.pipe()
     keeper = os.getpid()
+    group = NodeGroup(config["tag"])
     agent = os.fork()
     if agent == 0:
         os.close(lifeline_write)
-        _become_agent(config, keeper, lifeline_read)
+        _become_agent(config, keeper, lifeline_read, group)
+    # Meanwhile the agent starts up: the kernel takes some 10 ms for this.
+    group.make(agent)
     os.close(lifeline_read)
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         _forward(number, agent)
     _wait_for(agent)
+    group.kill()
     left = processes.kill_all(config["tag"], keeper, (), _KILL_LIMIT)
     if left:
         print(f"could not kill {left} on {config['nodeId']}: they are stuck in the kernel", file=sys.stderr)
+    group.remove()
     _tidy(config["socket"])
 
 
-def _become_agent(config: dict[str, Any], keeper: int, lifeline: int) -> None:
+def _become_agent(config: dict[str, Any], keeper: int, lifeline: int, group: NodeGroup) -> None:
     status = 70
     try:
         from .agent import run_agent
 
-        status = run_agent(config, keeper, lifeline)
+        status = run_agent(config, keeper, lifeline, group)
     except BaseException:  # noqa: BLE001  (this child must end here, and say why)
         import traceback
 

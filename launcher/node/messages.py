@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from regiment.distribution.causes import Circumstances
+from regiment.distribution.circumstances import Circumstances
 from regiment.distribution.plan import NodePlan
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.plain import PlainError, from_plain, to_plain
@@ -125,6 +125,13 @@ class Collect:
 
 
 @dataclass(frozen=True)
+class Ping:
+    """Give a sign of life."""
+
+    type: Literal["ping"] = "ping"
+
+
+@dataclass(frozen=True)
 class Release:
     """Go."""
 
@@ -153,6 +160,7 @@ ToAgent = (
     | Stop
     | Notify
     | Collect
+    | Ping
     | Release
     | JobAnswer
 )
@@ -287,6 +295,13 @@ class Collected:
 
 
 @dataclass(frozen=True)
+class Pong:
+    """The agent is there and works."""
+
+    type: Literal["pong"] = "pong"
+
+
+@dataclass(frozen=True)
 class Note:
     """Something a person may want to know."""
 
@@ -326,6 +341,7 @@ FromAgent = (
     | LogGrew
     | Stopped
     | Collected
+    | Pong
     | JobAsks
     | Note
     | Noticed

@@ -84,8 +84,6 @@ def _serve() -> None:
 def _import(modules: list[str], folder: str) -> str | None:
     """Import what is wanted the way the program would; gives why the process is not fit to be forked, or None."""
     known, here = _open_files(), os.getcwd()
-    if os.environ["REGIMENT_ZIP"] not in sys.path:
-        sys.path.append(os.environ["REGIMENT_ZIP"])  # As `python_start.py` does it in every Python of a job.
     has_folder = not getattr(sys.flags, "safe_path", False)
     if has_folder:
         sys.path.insert(0, folder)

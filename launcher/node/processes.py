@@ -76,8 +76,30 @@ def start_ticks(pid: int) -> int | None:
 
 def is_zombie(pid: int) -> bool:
     """Say whether a process has ended and only waits to be reaped; so has one that is not there."""
+    return not _is_alive(_stat(pid))
+
+
+def _is_alive(fields: list[str] | None) -> bool:
+    # Where only the first thread has ended (pthread_exit in main, or one of many that are just being killed) the state
+    # is that of a zombie, and the process runs on.
+    return fields is not None and (fields[0] not in ("Z", "X") or int(fields[17]) > 1)
+
+
+def described(pid: int) -> str | None:
+    """Say which process that is, in which state and where in the kernel; None if it has ended."""
     fields = _stat(pid)
-    return fields is None or fields[0] in ("Z", "X")
+    if fields is None or not _is_alive(fields):
+        return None
+    words = [f"state {fields[0]}"]
+    for name, said in (("comm", "{}"), ("wchan", "in {}")):
+        try:
+            with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="backslashreplace") as file:
+                text = file.read().strip()
+        except OSError:
+            continue  # It has just ended, or only root may know.
+        if text not in ("", "0"):
+            words.append(said.format(text))
+    return f"process {pid} ({', '.join(words)})"
 
 
 def is_stopped(pid: int) -> bool:
@@ -110,7 +132,7 @@ def descendants(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid in _pids():
         fields = _stat(pid)
-        if fields is not None and fields[0] not in ("Z", "X"):
+        if fields is not None and _is_alive(fields):
             children.setdefault(int(fields[1]), []).append(pid)
     found: list[int] = []
     waiting = [root]
@@ -126,7 +148,7 @@ def children(parent: int) -> list[int]:
     found = []
     for pid in _pids():
         fields = _stat(pid)
-        if fields is not None and int(fields[1]) == parent and fields[0] not in ("Z", "X"):
+        if fields is not None and int(fields[1]) == parent and _is_alive(fields):
             found.append(pid)
     return found
 

@@ -1,7 +1,7 @@
 """Lets the Pythons of a job import Regiment where it isn't installed.
 
 A copy of this file called `sitecustomize.py` lies in a folder that comes first in the job's PYTHONPATH, so that
-Python's own `site` imports it at start. It puts the packed Regiment last on `sys.path`, where it shadows nothing of the
+Python's own `site` imports it at start. It lets the packed Regiment be found last, where it shadows nothing of the
 user's, runs the guard of MPI's ranks where one lies beside it, and hands on to the `sitecustomize` that Python would
 have found without us, with the `sys.path` it would have had.
 
@@ -15,10 +15,25 @@ GUARD = "regiment_mpi_guard"
 _here = os.path.dirname(__file__)
 
 
+class _Packed:
+    """Finds the packed Regiment, and nothing else.
+
+    On `sys.path` the zip would be opened by whoever lists what is installed, and a process that has files open is not
+    forked (`start_method: fork`).
+    """
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):  # type: ignore[no-untyped-def]
+        if name != "regiment":
+            return None
+        import zipimport
+
+        return zipimport.zipimporter(os.environ["REGIMENT_ZIP"]).find_spec(name)
+
+
 def _begin():  # type: ignore[no-untyped-def]
-    place = os.environ.get("REGIMENT_ZIP")
-    if place and place not in sys.path:
-        sys.path.append(place)
+    if sys.version_info >= (3, 10) and os.environ.get("REGIMENT_ZIP"):
+        sys.meta_path.append(_Packed)
     if os.path.exists(os.path.join(_here, GUARD + ".py")):
         __import__(GUARD)
     _run_next()  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ from regiment.distribution.mpirun import SHARED_MEMORY_NAMES
 from regiment.distribution.plan import LauncherKind, LauncherPlan, ProcessPlan
 
 from . import launchers, messages, processes
+from .cgroups import NodeGroup
 from .channel import Channel
 from .config import NodeConfig
 from .loop import Loop
@@ -70,11 +71,18 @@ class Ranks:
     """Starts, watches and ends a node's processes; decides nothing."""
 
     def __init__(
-        self, loop: Loop, config: NodeConfig, keeper: int, log: NodeLog, tell: Callable[[messages.FromAgent], None]
+        self,
+        loop: Loop,
+        config: NodeConfig,
+        keeper: int,
+        group: NodeGroup,
+        log: NodeLog,
+        tell: Callable[[messages.FromAgent], None],
     ) -> None:
         self._loop = loop
         self._config = config
         self._keeper = keeper
+        self._group = group
         self._log = log
         self._tell = tell
         self._pump = LogPump(self._log_grew, self._log_trouble)
@@ -107,6 +115,7 @@ class Ranks:
         self._ranks = {process.rank: Rank(process) for process in plan.processes}
         self._stopped_ranks.watch()
         self._witness = Witness()
+        self._group.enter()
         if plan.preload is not None:
             self._start_forks(self._programs, plan.preload)
         elif plan.launcher is None:
@@ -391,7 +400,9 @@ class Ranks:
         """Kill whatever is left, launcher and setsid grandchildren included, until there is proof that nothing is."""
         if self.clean:
             return
-        living = processes.living_of_run(self._config.tag, os.getpid(), (self._keeper,))
+        living = processes.living_of_run(self._config.tag, os.getpid(), (self._keeper,)) or self._group.others()
+        if living:
+            self._group.kill_others()
         for pid in living:
             processes.send_signal(pid, signal.SIGKILL)
         if living or self._any_running():

@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import replace
 
-from regiment.distribution.causes import Circumstances
+from regiment.distribution.circumstances import Circumstances
 
 from . import cgroups
 

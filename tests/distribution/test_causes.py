@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from regiment.distribution.causes import CauseClass, Circumstances, Evidence, Memory, classify
+from regiment.distribution.causes import CauseClass, Evidence, classify
+from regiment.distribution.circumstances import Circumstances, Memory
 from regiment.distribution.lastwords import LoggedException
 
 KILLED_FOR_MEMORY = Circumstances(Memory(1, 1 << 30, 1 << 30))

@@ -18,6 +18,7 @@ from regiment.distribution.planner import make_plan
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.spec import ArgvCommand, JobSpec, Options, PyTorch, ShellCommand, StartMethod
 from regiment.launcher.node import messages, processes
+from regiment.launcher.node.cgroups import NodeGroup
 from regiment.launcher.node.config import NodeConfig
 from regiment.launcher.node.loop import Loop
 from regiment.launcher.node.nodelog import NodeLog
@@ -85,7 +86,7 @@ def _outcome(config: NodeConfig, order: messages.Start, logs: Path, count: int) 
 
     log = NodeLog("node-0", print)
     log.open(logs)
-    ranks = Ranks(loop, config, 0, log, hear)
+    ranks = Ranks(loop, config, 0, NodeGroup(config.tag), log, hear)
     loop.on_signal(signal.SIGCHLD, ranks.reap)
     ranks.start(order, logs)
     loop.run()

@@ -14,6 +14,7 @@ import regiment.launcher.node
 
 SOURCE = Path(next(iter(regiment.launcher.node.__path__))) / "python_start.py"
 PRINT = "import sys; print(sys.path)"
+FINDERS = "import sys; print(sys.meta_path)"
 
 
 @pytest.fixture
@@ -36,14 +37,14 @@ def run(folder: Path, program: str, *flags: str, with_us: bool = True, **environ
     ).stdout
 
 
-def test_only_the_last_entry_of_the_path_is_new(folder: Path) -> None:
-    usual = run(folder, PRINT, with_us=False)
-    assert run(folder, PRINT) == f"{usual.rstrip()[:-1]}, '/the.zip']\n"
+def test_the_path_is_as_it_was_and_one_finder_is_new(folder: Path) -> None:
+    assert run(folder, PRINT) == run(folder, PRINT, with_us=False)
+    assert "_Packed" in run(folder, FINDERS)
 
 
 @pytest.mark.parametrize("flag", ["-I", "-E", "-S"])
 def test_who_asks_python_to_leave_such_things_out_gets_nothing(folder: Path, flag: str) -> None:
-    assert "/the.zip" not in run(folder, PRINT, flag)
+    assert "_Packed" not in run(folder, FINDERS, flag)
 
 
 def test_the_next_sitecustomize_runs_under_its_own_name(folder: Path) -> None:

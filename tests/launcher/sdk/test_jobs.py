@@ -21,7 +21,6 @@ from regiment import Run
 import regiment
 assert ".zip" in regiment.__file__, regiment.__file__
 assert sys.path[0] == os.path.dirname(os.path.abspath(__file__)), sys.path
-assert sys.path[-1].endswith(".zip"), sys.path
 run, rank = Run.get_context(), os.environ["RANK"]
 assert run.id == os.environ["REGIMENT_RUN_ID"]
 run.log("rank", int(rank))

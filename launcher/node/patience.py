@@ -1,0 +1,46 @@
+"""Gives up a coordinator that is connected and says nothing more: stopped, wedged, or cut off without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .loop import Loop
+
+_INTERVAL = 2.0
+"""Seconds between two looks."""
+_MOST = 30
+"""Looks in a row at which nothing had come. Many: a coordinator may wait for a slow disk, and its run is to survive."""
+
+
+class Patience:
+    """Counts looks and not time: while this process itself is stopped or suspended, none of it runs out."""
+
+    def __init__(self, loop: Loop, on_silence: Callable[[], None]) -> None:
+        self._loop = loop
+        self._on_silence = on_silence
+        self._missed = 0
+        self._timer: int | None = None
+
+    def begin(self) -> None:
+        """Watch a coordinator that has just connected."""
+        self.end()
+        self._missed = 0
+        self._timer = self._loop.call_later(_INTERVAL, self._look)
+
+    def heard(self) -> None:
+        """Take down that it said something."""
+        self._missed = 0
+
+    def end(self) -> None:
+        """Watch it no more."""
+        if self._timer is not None:
+            self._loop.cancel(self._timer)
+            self._timer = None
+
+    def _look(self) -> None:
+        self._missed += 1
+        if self._missed > _MOST:
+            self._timer = None
+            self._on_silence()
+        else:
+            self._timer = self._loop.call_later(_INTERVAL, self._look)
