@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -53,8 +53,8 @@ def leave(folder: Path, request: Request) -> Path:
         return path
 
 
-def pending(folder: Path) -> Iterator[tuple[Path, Request]]:
-    """Give the requests in the order they were left; those that cannot be read are refused."""
+def pending(folder: Path, complain: Callable[[str], None] = lambda text: None) -> Iterator[tuple[Path, Request]]:
+    """Give the requests in the order they were left; those that cannot be read are refused, and `complain` is told."""
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
     except FileNotFoundError:
@@ -68,6 +68,7 @@ def pending(folder: Path) -> Iterator[tuple[Path, Request]]:
             continue  # Granted by another meanwhile, or the workspace is being deleted under the run.
         except (OSError, ValueError, PlainError) as error:
             refuse(path, f"the request cannot be read: {error}")
+            complain(f"a request cannot be read: {path}: {error}")
 
 
 def grant(path: Path) -> None:

@@ -356,7 +356,7 @@ class Coordinator:
                 self._session.log_written(wish)
 
     def _look_at_requests(self) -> None:
-        for path, request in pending(self._folder.requests):
+        for path, request in pending(self._folder.requests, lambda text: self._recorder.note("warning", text)):
             try:
                 self._grant(request)
             except UserError as error:

@@ -15,6 +15,8 @@ TAG = "REGIMENT_TAG"
 
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
+_PF_EXITING = 0x4
+"""Flag of a thread that is ending, in field 9 of /proc/PID/stat (include/linux/sched.h)."""
 
 
 def become_subreaper(name: str) -> None:
@@ -83,6 +85,15 @@ def _is_alive(fields: list[str] | None) -> bool:
     # Where only the first thread has ended (pthread_exit in main, or one of many that are just being killed) the state
     # is that of a zombie, and the process runs on.
     return fields is not None and (fields[0] not in ("Z", "X") or int(fields[17]) > 1)
+
+
+def is_ending(pid: int) -> bool:
+    """Say whether a process has begun to end by itself (or is gone): a signal that comes now is not the reason.
+
+    Its first thread ends first; the threads that a library has started may be seen for a while after that.
+    """
+    fields = _stat(pid)
+    return fields is None or fields[0] in ("Z", "X") or bool(int(fields[6]) & _PF_EXITING)
 
 
 def described(pid: int) -> str | None:

@@ -62,8 +62,8 @@ class Rank:
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process and its group."""
         if self.running and self.pid is not None:
-            # One that has ended already, and only waits to be reaped, ended without being asked.
-            self.asked = self.asked or not processes.is_zombie(self.pid)
+            # One that is ending already, or has ended and only waits to be reaped, does so without being asked.
+            self.asked = self.asked or not processes.is_ending(self.pid)
             processes.send_group(self.pid, number)
 
 
