@@ -12,6 +12,8 @@ HOROVOD ?= horovod==0.28.1
 PIP_ARGS ?=
 # What pytest runs, for example: make pytest TESTS='tests/jobs -k unknown_key'
 TESTS ?=
+# Tests at a time: most of them wait for processes and graces more than they compute.
+WORKERS ?= 4
 VENV ?= .venv
 TEST_VENV ?= .venv-test
 # Where the wheel of Horovod is kept, which takes minutes to build.
@@ -108,12 +110,12 @@ pytest: wheel ## the tests alone
 	        chosen="$$chosen and not mpi_system"; \
 	    fi; \
 	fi; \
-	$(say) "pytest: 2 tests at a time, those marked '$$chosen'"; \
-	$(pytest) -n 2 -m "$$chosen" $(TESTS)
+	$(say) "pytest: $(WORKERS) tests at a time, those marked '$$chosen'"; \
+	$(pytest) -n $(WORKERS) -m "$$chosen" $(TESTS)
 
 quick: wheel ## the tests that need neither PyTorch, TensorFlow, MPI nor patience
 	@$(say) "quick: without slow tests and those that need PyTorch, TensorFlow or MPI, on Python $(python_version)"
-	@$(pytest) -n 2 -m 'not benchmark and not slow and $(no_frameworks)' $(TESTS)
+	@$(pytest) -n $(WORKERS) -m 'not benchmark and not slow and $(no_frameworks)' $(TESTS)
 
 bench: wheel ## measure, and print the numbers
 	@$(say) 'bench: the tests marked benchmark, one after the other'

@@ -144,7 +144,9 @@ run.tag("goes", "on")
 def test_runs_that_a_job_leaves_open_fail_with_it(lab: Lab, bare_python: str) -> None:
     program = "from regiment import Run; Run.get_context().child_run(run_id='open')"
     assert lab.run("run", "--name", "r", "--", bare_python, "-c", program).returncode == 0
-    assert Workspace(lab.folder / ".regiment").get_run("open").get_status() == "Failed"
+    # The coordinator keeps it, and is only about to end when its viewer has.
+    left_open = Workspace(lab.folder / ".regiment").get_run("open")
+    lab.wait_until(lambda: left_open.get_status() == "Failed")
 
 
 # --- children that are submitted ----------------------------------------------------------------------
