@@ -351,16 +351,17 @@ def finish(process: subprocess.Popen[str]) -> str:
     return out
 
 
+@pytest.mark.slow
 def test_many_write_and_read_at_once_and_nothing_is_lost(workspace: Workspace, tmp_path: Path) -> None:
     make(workspace, "shared")
-    writers = [start(WRITER, workspace.root, f"w{n}", 5) for n in range(5)]
+    writers = [start(WRITER, workspace.root, f"w{n}", 20) for n in range(5)]
     readers = [start(READER, workspace.root, tmp_path / "stop") for _ in range(2)]
     names = {name for writer in writers for name in finish(writer).split()}
     (tmp_path / "stop").touch()
-    assert {finish(reader) for reader in readers} == {"50\n"}
-    assert len(names) == 50
+    assert {finish(reader) for reader in readers} == {"200\n"}
+    assert len(names) == 200
     assert set(ids(workspace, RunFilter(status=RunStatus.COMPLETED))) == names
-    assert len(read_run(workspace.run("shared")).tags) == 25
+    assert len(read_run(workspace.run("shared")).tags) == 100
 
 
 @pytest.mark.slow
