@@ -115,7 +115,7 @@ pytest: wheel ## the tests alone
 
 quick: wheel ## the tests that need neither PyTorch, TensorFlow, MPI nor patience
 	@$(say) "quick: without slow tests and those that need PyTorch, TensorFlow or MPI, on Python $(python_version)"
-	@$(pytest) -n $(WORKERS) -m 'not benchmark and not slow and $(no_frameworks)' $(TESTS)
+	@REGIMENT_TEST_QUICK=1 $(pytest) -n $(WORKERS) -m 'not benchmark and not slow and $(no_frameworks)' $(TESTS)
 
 bench: wheel ## measure, and print the numbers
 	@$(say) 'bench: the tests marked benchmark, one after the other'

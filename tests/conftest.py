@@ -16,7 +16,9 @@ import regiment
 IN_CI = os.environ.get("CI") == "true"
 # A busy machine is not a fault.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+# On further Pythons properties are tried out less: it is the code that has them, and not its interpreter.
+settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)
+settings.load_profile("quick" if os.environ.get("REGIMENT_TEST_QUICK") == "1" else "patient")
 
 SOURCE = Path(__file__).parents[1] / "src" / "regiment"
 

@@ -355,6 +355,7 @@ def test_a_job_file_of_ten_kilobytes_loads_fast(tmp_path: Path) -> None:
     assert fastest(lambda: load(tmp_path, text), 0.1) < 0.1  # 5 ms on a quiet machine
 
 
+@pytest.mark.slow
 def test_a_file_full_of_unknown_keys_is_refused_in_time(tmp_path: Path) -> None:
     few, many = ("".join(f"key_{n}: 1\n" for n in range(count)) for count in (10_000, 40_000))
     enough = 8 * fastest(lambda: faults(tmp_path, few), 0)  # four times as many take four times as long, not sixteen
