@@ -77,6 +77,9 @@ def reconsidered(state: State, tails: Tails) -> State:
         # A peer that ends well without a word to the others is gone for them as one that has failed.
         failure = failure_message(state, cause.rank, state.processes[cause.rank], is_first=False)
         return replace(state, cause=replace(cause, message=f"{early}, and {failure}"))
+    if early is not None and cause.is_report and early not in cause.message:
+        # The one that left was the last to be heard of: its node is not the one that had the first end to report.
+        return replace(state, cause=replace(cause, message=f"{early}, and {cause.message}"))
     return state
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from regiment.jobs.errors import ExitStatus, NodeError
+from regiment.jobs.errors import ExitStatus, NodeError, UserError
 from regiment.jobs.record import RunRecord, RunStatus, read_record
 from regiment.jobs.workspace import RunFolder
 
@@ -82,7 +82,20 @@ class Viewer:
         finally:
             # Who leaves on purpose does not wait for a reader that has stopped reading.
             self._view.close(wait=not self._left)
+        if owns_run and self._ended is not None:
+            self._see_coordinator_off()
         return self._exit_status()
+
+    def _see_coordinator_off(self) -> None:
+        """Wait a moment for the coordinator, which tidies up after its verdict: when we have gone, nothing runs."""
+        try:
+            record = read_record(self._folder.record)
+        except UserError:
+            return  # The folder was deleted under the run, or the disk is full; nothing else knows who it is.
+        coordinator = record.coordinator
+        # Where the disk was full from the start, the record still has us, who submitted the run, in its place.
+        if coordinator is not None and coordinator.pid != os.getpid():
+            wait_for_death(coordinator.owner, _LAST_WORDS_LIMIT)
 
     def _exit_status(self) -> int:
         # What the coordinator said counts, not the record: a full disk may have kept that from being written.
