@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("the first page of regiment list", [], 0.2),
         ("a query by tag and property", ["--tag", "quality=fantastic run", "--property", "author=user-7"], 0.3),
-        ("the first page of an experiment", ["--experiment", "experiment-7"], 0.2),
+        ("a query by experiment", ["--experiment", "experiment-7"], 0.3),
     ],
 )
 def test_lists_of_many_runs_are_quick(what: str, arguments: list[str], bound: float, folder: Path) -> None:
