@@ -13,7 +13,7 @@ PIP_ARGS ?=
 # What pytest runs, for example: make pytest TESTS='tests/jobs -k unknown_key'
 TESTS ?=
 # Tests at a time: most of them wait for processes and graces more than they compute.
-WORKERS ?= 4
+WORKERS ?= 3
 VENV ?= .venv
 TEST_VENV ?= .venv-test
 # Where the wheel of Horovod is kept, which takes minutes to build.
