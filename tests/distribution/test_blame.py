@@ -106,6 +106,18 @@ def test_the_last_words_of_victims_are_known(line: str) -> None:
     assert "rank 0" in blamed(state, {2: (line, "", "note"), 0: OWN})
 
 
+def test_an_mpi_rank_that_left_early_is_named_although_it_is_heard_of_last() -> None:
+    state = first_state(Policy(launcher="mpirun", one_launcher=True), (2, 2), 0.0)
+    for event in (NodeUp(0), NodeUp(1), NodePrepared(0), NodePrepared(1)):
+        state, _ = decide(state, event, 1.0)
+    for rank in range(4):
+        state, _ = decide(state, ProcessStarted(rank, 100 + rank), 2.0)
+    for rank, exit_code, signal, asked in ((0, 14, None, True), (2, 0, None, False), (1, None, "SIGTERM", True)):
+        state, _ = decide(state, ProcessExited(rank, exit_code, signal, asked, 3.0), 3.0)
+    early = "rank 2 on node-1 ended before the others with exit code 0 (perhaps without MPI_Finalize)"
+    assert blamed(state, {}) == f"{early}, and mpirun ended rank 0 on node-0 of its own accord"
+
+
 def test_a_cancelled_run_and_a_good_one_are_left_alone() -> None:
     state = replace(ended(), canceled="Ctrl-C")
     assert reconsidered(state, {0: PEER}) == state
