@@ -161,7 +161,10 @@ def poke(folder: RunFolder) -> bool:
     if connection is None:
         return False
     with connection:
-        connection.sendall(encode(messages.pack(messages.LookAtRequests())))
+        try:
+            connection.sendall(encode(messages.pack(messages.LookAtRequests())))
+        except OSError:
+            return False  # It has just ended.
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import time
 
@@ -17,7 +18,7 @@ _SOON, _LATER = 0.02, 0.5
 """Seconds between looks at a run that nobody can be asked about: at first, and in the long run."""
 
 
-def wait_for_end(folder: RunFolder, deadline: float) -> RunRecord:
+def wait_for_end(folder: RunFolder, deadline: float = math.inf) -> RunRecord:
     """Give a run once it has ended, or when the monotonic clock has reached `deadline`, as it is then."""
     pause = _SOON
     while True:
@@ -25,26 +26,30 @@ def wait_for_end(folder: RunFolder, deadline: float) -> RunRecord:
         left = deadline - time.monotonic()
         if record.status.is_terminal or left <= 0:
             return record
-        if not _wait_for_hang_up(record, left):
+        if not _wait_for_hang_up(record, deadline):
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, _LATER)
 
 
-def _wait_for_hang_up(record: RunRecord, seconds: float) -> bool:
+def _wait_for_hang_up(record: RunRecord, deadline: float) -> bool:
     """Wait until the run's coordinator hangs up, which it does at the end; False where there is none to be reached."""
     connection = connect(record)
     if connection is None:
         return False
-    deadline = time.monotonic() + seconds
     with connection:
         try:
             connection.sendall(encode(messages.pack(messages.Watch(messages.PROTOCOL))))
         except OSError:
             return False
-        while select.select([connection], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        while select.select([connection], [], [], _time_to(deadline))[0]:
             try:
                 if not connection.recv(1 << 16):
                     break
             except ConnectionResetError:
-                break
+                break  # It ended before it had read what was asked.
     return True
+
+
+def _time_to(deadline: float) -> float | None:
+    """Give the seconds until then, as `select` takes them."""
+    return None if deadline == math.inf else max(0.0, deadline - time.monotonic())

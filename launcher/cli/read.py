@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
-import select
 import sys
 import time
 from pathlib import Path
@@ -20,11 +20,10 @@ from ..details import details, process_rows
 from ..family import family_trees
 from ..listing import find_descendants
 from ..liveness import as_it_is, connect
-from ..node import messages
-from ..node.channel import encode
 from ..runs import ask
 from ..view.plain import PlainView
 from ..viewer import Viewer
+from ..waiting import wait_for_end
 from .output import answer, say
 
 _MOMENT = 0.05
@@ -67,33 +66,13 @@ def _family(options: argparse.Namespace, record: RunRecord) -> list[tuple[int, R
 
 def wait(options: argparse.Namespace) -> int:
     """Wait until a run has ended; gives its exit status."""
-    folder, record = _run(options)
-    deadline = None if options.timeout is None else time.monotonic() + options.timeout
-    while not record.status.is_terminal:
-        _wait_for_news(record, deadline)
-        record = as_it_is(read_record(folder.record))
-        if deadline is not None and time.monotonic() >= deadline and not record.status.is_terminal:
-            raise NodeError(f"run {record.run_id} is still {record.status.value} after {options.timeout:g} s")
+    folder, _ = _run(options)
+    record = wait_for_end(folder, math.inf if options.timeout is None else time.monotonic() + options.timeout)
+    if not record.status.is_terminal:
+        raise NodeError(f"run {record.run_id} is still {record.status.value} after {options.timeout:g} s")
     if record.error is not None:
         say(f"regiment: {record.run_id}: {record.error.message}")
     return int(record.exit_status if record.exit_status is not None else ExitStatus.NODE_ERROR)
-
-
-def _wait_for_news(record: RunRecord, deadline: float | None) -> None:
-    """Wait until the coordinator hangs up, which it does when its run has ended."""
-    connection = connect(record)
-    if connection is None:
-        # It is just coming or going; both take a moment only, and leave nothing to wait on.
-        time.sleep(_MOMENT)
-        return
-    with connection:
-        connection.sendall(encode(messages.pack(messages.Watch(messages.PROTOCOL))))
-        while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([connection], [], [], left)[0]:
-                return
-            if not connection.recv(1 << 16):
-                return
 
 
 def cancel(options: argparse.Namespace) -> int:

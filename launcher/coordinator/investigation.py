@@ -16,8 +16,9 @@ from regiment.jobs.workspace import RunFolder, node_log_prefix
 
 from .verdict import last_lines, tail_of
 
-_TIME = 0.1
-"""Seconds for reading the last words of those that might be to blame; the earliest to end are read first."""
+_TIME = 0.06
+"""Seconds for reading the last words of those that might be to blame; the earliest to end are read first. With the
+report that follows it all takes a tenth of a second: nothing is stopped later for it."""
 _SUSPECTS_BYTES = 8 * 1024
 """Bytes read of each of their logs."""
 _MOST_LINES = 500
