@@ -9,7 +9,6 @@ import os
 import select
 import statistics
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -295,7 +294,7 @@ def test_what_a_printed_gigabyte_costs(tmp_path: Path) -> None:
         for way in chosen:
             started = time.time()
             out = os.devnull if way.is_regiment else str(tmp_path / "out")
-            with open(out, "wb") as file, course.started(way, shape, file.fileno()):
+            with Path(out).open("wb") as file, course.started(way, shape, file.fileno()):
                 pass
             kept[way.name].append(time.time() - started)
             printed[way.name].append(course.mark("printed-0"))
