@@ -16,6 +16,9 @@ TESTS ?=
 WORKERS ?= 3
 VENV ?= .venv
 TEST_VENV ?= .venv-test
+# TorchX, which the benchmarks measure beside us, and its own virtual environment: it asks for other versions of things.
+TORCHX ?= torchx==0.7.0
+TORCHX_VENV ?= .venv-torchx
 # Where the wheel of Horovod is kept, which takes minutes to build.
 WHEELS ?= .cache/wheels
 # The Pythons that wheels of all of these can be had for. On others the tests that need them are left out.
@@ -24,7 +27,7 @@ FRAMEWORK_PYTHONS := 3.11
 .SUFFIXES:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint pytest quick bench wheel clean python demo-venv test-venv
+.PHONY: help demo test lint pytest quick bench wheel clean python demo-venv test-venv torchx-venv
 
 # Python for pip and builds alone, whatever the shell has set up for other projects.
 unexport PYTHONPATH PYTHONHOME
@@ -117,9 +120,9 @@ quick: wheel ## the tests that need neither PyTorch, TensorFlow, MPI nor patienc
 	@$(say) "quick: without slow tests and those that need PyTorch, TensorFlow or MPI, on Python $(python_version)"
 	@REGIMENT_TEST_QUICK=1 $(pytest) -n $(WORKERS) -m 'not benchmark and not slow and $(no_frameworks)' $(TESTS)
 
-bench: wheel ## measure, and print the numbers
+bench: wheel torchx-venv ## measure, print the numbers, and write the tables of docs/benchmarks.md
 	@$(say) 'bench: the tests marked benchmark, one after the other'
-	@$(pytest) -s -m benchmark $(TESTS)
+	@BENCH_TORCHX=$(abspath $(TORCHX_VENV)) $(pytest) -s -m benchmark $(TESTS)
 
 wheel: test-venv
 	@$(say) 'wheel: building the sdist, from it the wheel, and installing that'
@@ -131,7 +134,7 @@ wheel: test-venv
 	@ls dist/*.whl
 
 clean: ## remove what make made; runs in .regiment stay
-	rm -rf .venv .venv-test .cache dist build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-test .venv-torchx .cache dist build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 python:
 	@$(PYTHON) -c '' > /dev/null 2>&1 || { echo 'make: cannot run $(PYTHON); install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
@@ -139,6 +142,9 @@ python:
 
 demo-venv: python
 	@$(call made_venv,$(VENV),demo,$(TORCH),$(fill_demo))
+
+torchx-venv: python
+	@$(call made_venv,$(TORCHX_VENV),bench,$(TORCHX),$(TORCHX_VENV)/bin/python -m pip install -q $(PIP_ARGS) $(TORCHX);)
 
 test-venv: python
 	@$(call made_venv,$(TEST_VENV),test,$(frameworks) $(HOROVOD),$(fill_test))

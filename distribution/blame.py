@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus
 

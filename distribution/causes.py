@@ -6,8 +6,9 @@ Budgets of restarts go by it: what the user has to change fails again, what the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from enum import Enum
+
+from regiment.jobs.dataclass import dataclass, field
 
 from .circumstances import Circumstances
 from .lastwords import LoggedException

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from regiment.jobs.data import DataInput, DataMode, LiteralInput
+from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.expressions import substitute
 from regiment.jobs.locations import file_name, shown
 from regiment.jobs.spec import ArgvCommand, Command, JobSpec, ShellCommand

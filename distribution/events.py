@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from regiment.jobs.dataclass import dataclass
 
 from .state import Cause
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+
+from regiment.jobs.dataclass import dataclass, field, replace
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import UserError
 from regiment.jobs.placement import Node
 

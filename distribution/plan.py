@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 
+from regiment.jobs.dataclass import dataclass, field
 from regiment.jobs.placement import Node
 
 from .data import DataPlan

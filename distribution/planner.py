@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 
+from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.spec import (
     ArgvCommand,

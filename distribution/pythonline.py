@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from regiment.jobs.dataclass import dataclass
 
 _BARE = r"[A-Za-z0-9_@%+=:,./^-]"
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"

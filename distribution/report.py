@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus, RunError
 

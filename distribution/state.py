@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
+from regiment.jobs.dataclass import dataclass, field, replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus, RunStatus
 from regiment.jobs.spec import EarlyExit, Restarts

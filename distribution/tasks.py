@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import UserError
 from regiment.jobs.spec import Distribution, JobSpec, Mpi, PyTorch, StopWhen, TensorFlow
 

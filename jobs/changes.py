@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from .dataclass import dataclass
 from .workspace import Workspace
 
 _BEGIN, _END, _FIRST = "begin", "end", "since"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import fields
 from enum import Enum
 from typing import Any
 
 from .data import DataInput, Input, LiteralInput, Output
+from .dataclass import fields
 from .parameter_form import plain_literal, plain_parameter
 from .spec import (
     ArgvCommand,

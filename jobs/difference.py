@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from .dataclass import dataclass
 
 Facts = Mapping[str, Mapping[str, str]]
 """What is known of one run: for each section the values by name."""

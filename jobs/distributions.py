@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from .checks import MOST_PROCESSES, check_count, check_process_total, check_tasks
+from .dataclass import replace
 from .errors import UserError
 from .fields import checked, dropped, not_used, text, whole_number, yes_or_no
 from .options import is_elastic, named

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Literal
 
+from .dataclass import dataclass, replace
 from .errors import ExitStatus, UserError
 from .record import RunError, RunRecord, RunStatus
 from .status import check_transition

@@ -5,8 +5,9 @@ Only the command line's main catches `RegimentError` and prints it; no traceback
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from .dataclass import dataclass
 
 
 class ExitStatus(IntEnum):

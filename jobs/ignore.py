@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .dataclass import dataclass
 from .errors import UserError
 
 _FILES = (".amlignore", ".gitignore")

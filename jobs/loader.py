@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .checks import default_experiment_name
 from .command_job import command_job
+from .dataclass import dataclass
 from .errors import Fault, JobFileError
 from .foreign import find_foreign
 from .overrides import apply_overrides

@@ -14,11 +14,11 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from .dataclass import dataclass
 from .errors import UserError
 from .metric_values import Scalar, checked_name, number, scalar, scalars, understood, written
 

@@ -14,10 +14,10 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from .dataclass import dataclass
 from .files import private_folder
 
 _STORED_NS = 1_000_000_000 * 10**9  # 2001-09-09; any edit gives a later time

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .dataclass import dataclass
 from .errors import Fault, JobFileError, UserError
 from .tree import Broken, Entry, Place, Source, Tree, shorten
 

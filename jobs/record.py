@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from .dataclass import dataclass, field
 from .errors import UserError
 from .files import replace_json
 from .plain import PlainError, from_plain, to_plain

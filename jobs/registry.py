@@ -8,10 +8,10 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from .dataclass import dataclass
 from .errors import UserError
 from .files import private_folder, replace_json
 from .plain import PlainError, from_plain, to_plain

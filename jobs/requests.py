@@ -11,10 +11,10 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from .dataclass import dataclass
 from .edits import Edit
 from .files import replace_file, replace_json
 from .plain import PlainError, from_plain, to_plain

@@ -8,9 +8,9 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from .dataclass import dataclass
 from .errors import UserError
 from .files import private_folder
 from .hashes import HashMemory

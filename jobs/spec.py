@@ -6,11 +6,11 @@ Everything here is frozen. After the loader nothing knows which form the file ha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
 from .data import Input, Output
+from .dataclass import dataclass, field
 from .sweep import Sweep
 
 

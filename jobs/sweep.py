@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
 from .data import LiteralInput
+from .dataclass import dataclass, field
 
 
 class Goal(Enum):

@@ -7,11 +7,11 @@ us is an error and not a crash.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from .dataclass import dataclass, field
 from .errors import Fault
 from .scalars import CORE, convert, resolve
 from .syntax import MAX_DEPTH, TOO_DEEP, describe_syntax_error

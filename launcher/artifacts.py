@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import UserError
 from regiment.jobs.record import read_record
 from regiment.jobs.workspace import RunFolder

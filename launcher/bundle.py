@@ -20,6 +20,7 @@ _PARTS = (
     "jobs/__init__.py",
     "jobs/changes.py",
     "jobs/data.py",
+    "jobs/dataclass.py",
     "jobs/edits.py",
     "jobs/errors.py",
     "jobs/expressions.py",

@@ -14,12 +14,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from regiment.jobs.changes import identity, read_changes
+from regiment.jobs.dataclass import dataclass, field, replace
 from regiment.jobs.files import private_folder
 from regiment.jobs.index import Index, Row, new_index, open_index
 from regiment.jobs.plain import from_plain, to_plain

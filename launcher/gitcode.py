@@ -8,9 +8,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import UserError
 
 _URL = re.compile(

@@ -7,8 +7,9 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from regiment.jobs.dataclass import dataclass
 
 _LIMIT = 10.0
 """Seconds a look at a repository may take; a submission waits for it."""

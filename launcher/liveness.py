@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import select
 import socket
-from dataclasses import replace
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import Owner, RunError, RunRecord, RunStatus
 

@@ -10,11 +10,11 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from regiment.distribution.data import data_plan, data_values, with_values
 from regiment.jobs.data import DataInput, DataMode, Input, LiteralInput
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import UserError
 from regiment.jobs.locations import is_http, scheme, shown
 from regiment.jobs.registry import data_reference, find_compute, find_data

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from regiment.jobs.dataclass import dataclass, field
 from regiment.jobs.edits import Edit
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.plain import PlainError, from_plain

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regiment.distribution.environment import masked
 from regiment.jobs.current_form import current_form
+from regiment.jobs.dataclass import replace
 from regiment.jobs.files import replace_json
 from regiment.jobs.spec import JobSpec
 from regiment.jobs.workspace import RunFolder

@@ -6,9 +6,9 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from regiment.jobs.changes import changing
+from regiment.jobs.dataclass import dataclass, field
 from regiment.jobs.edits import Edit, Finish, apply_edit
 from regiment.jobs.errors import NodeError, UserError
 from regiment.jobs.files import private_folder

@@ -11,12 +11,12 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regiment.distribution.tasks import node_slots
 from regiment.jobs.changes import changing
 from regiment.jobs.current_form import command_text
+from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.errors import NodeError, UserError
 from regiment.jobs.files import private_folder, replace_file
 from regiment.jobs.lock import RecordLock, lock_new

@@ -6,10 +6,10 @@ import json
 import os
 import socket
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.errors import JobFileError, RegimentError, UserError
 from regiment.jobs.loader import load_keys
 from regiment.jobs.plain import from_plain, to_plain

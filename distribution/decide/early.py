@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus
 

@@ -7,8 +7,7 @@ each hour of it, and not in a life, for a job that trains for a month.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus
 
 from ..actions import Action, BeginAttempt, EndAttempt, LaunchNode, Say

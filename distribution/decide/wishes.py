@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from regiment.jobs.dataclass import replace
 
 from ..actions import Action, StopNode
 from ..events import NodeLost, StopRequested, TimePassed

@@ -7,10 +7,10 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from regiment.distribution.shares import shares
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.plain import to_plain
 
 from ..node import processes

@@ -7,7 +7,6 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from regiment.jobs.checks import (
     default_experiment_name,
 )
 from regiment.jobs.current_form import current_form
+from regiment.jobs.dataclass import dataclass, field, replace
 from regiment.jobs.errors import Fault, JobFileError, UserError
 from regiment.jobs.options import check_prefix, complaints, named
 from regiment.jobs.spec import (

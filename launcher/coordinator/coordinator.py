@@ -7,7 +7,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from regiment.distribution import actions, events, history
@@ -16,6 +15,7 @@ from regiment.distribution.plan import LauncherKind, NodePlan, Plan
 from regiment.distribution.planner import make_plan
 from regiment.distribution.report import Report, run_error
 from regiment.distribution.state import Phase, Policy, State, first_state
+from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import Finish, Start
 from regiment.jobs.errors import UserError
 from regiment.jobs.files import private_folder

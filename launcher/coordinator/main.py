@@ -8,9 +8,9 @@ import socket
 import sys
 import time
 import traceback
-from dataclasses import replace
 from pathlib import Path
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.plain import from_plain
 from regiment.jobs.record import RunError, RunStatus, read_record, utc_text, write_record

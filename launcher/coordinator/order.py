@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from regiment.distribution.mpirun import Mpirun
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.spec import JobSpec
 
 from ..node.messages import Terminal

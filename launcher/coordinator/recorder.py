@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from regiment.distribution import history
@@ -13,6 +12,7 @@ from regiment.distribution.planner import masked_plan
 from regiment.distribution.report import Report, markdown
 from regiment.distribution.state import Phase, State
 from regiment.jobs.changes import changing
+from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import Edit, Finish, apply_edit
 from regiment.jobs.files import append_text, private_folder, replace_file, replace_json
 from regiment.jobs.journal import Journal

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from regiment.distribution.plan import ProcessPlan
 from regiment.distribution.pythonline import NotPlain, PythonCall, python_call, shell_words
+from regiment.jobs.dataclass import dataclass
 
 from .programs import Programs
 from .spawn import CannotStart, find_program, shell

@@ -11,10 +11,10 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from regiment.distribution.data import DataPlan, InputPlan
 from regiment.jobs.data import DataMode
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.locations import file_name, is_http, scheme, shown
 
 from . import copies, scratch, views

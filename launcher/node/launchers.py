@@ -11,11 +11,11 @@ import itertools
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regiment.distribution.plan import LauncherPlan
+from regiment.jobs.dataclass import dataclass
 
 from . import messages, processes
 from .channel import Channel

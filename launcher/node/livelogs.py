@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.files import private_folder
 
 from . import folders

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from regiment.distribution.circumstances import Circumstances
 from regiment.distribution.plan import NodePlan
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.plain import PlainError, from_plain, to_plain
 

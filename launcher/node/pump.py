@@ -12,8 +12,9 @@ import selectors
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from regiment.jobs.dataclass import dataclass
 
 _READ_SIZE = 1024 * 1024
 _NOTICE_INTERVAL = 0.05

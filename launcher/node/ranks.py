@@ -7,12 +7,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regiment.distribution.mpirun import SHARED_MEMORY_NAMES
 from regiment.distribution.plan import LauncherKind, LauncherPlan, ProcessPlan
+from regiment.jobs.dataclass import dataclass
 
 from . import launchers, messages, processes
 from .cgroups import NodeGroup

@@ -5,9 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import re
-from dataclasses import replace
 
 from regiment.distribution.circumstances import Circumstances
+from regiment.jobs.dataclass import replace
 
 from . import cgroups
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import Unknown
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import apply_edit
 from regiment.jobs.errors import UserError
 from regiment.jobs.plain import to_plain

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from regiment.jobs.dataclass import dataclass, field
 from regiment.jobs.errors import UserError
 
 from .compute import ComputeTarget

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from regiment.jobs.dataclass import dataclass
 
 PIECE = 8 * 1024
 """Longest piece of a line in bytes; a longer line is given in several."""

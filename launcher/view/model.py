@@ -7,9 +7,10 @@ state it does not know is still worth showing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
+
+from regiment.jobs.dataclass import dataclass, replace
 
 Event = Mapping[str, Any]
 """One line of `events.jsonl`, or a message like it."""

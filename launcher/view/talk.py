@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from regiment.jobs.dataclass import dataclass
 from regiment.jobs.words import counted
 
 from .escape import printable, printable_lines

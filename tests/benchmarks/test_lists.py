@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import RunRecord, RunStatus, RunType, utc_text
 from regiment.jobs.workspace import Workspace

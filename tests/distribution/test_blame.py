@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from regiment.distribution.blame import reconsidered, said_through_mpirun
 from regiment.distribution.decide import decide
 from regiment.distribution.events import LauncherExited, NodePrepared, NodeUp, ProcessExited, ProcessStarted, TimePassed
 from regiment.distribution.state import Policy, State, first_state
+from regiment.jobs.dataclass import replace
 from regiment.jobs.record import ProcessStatus
 
 CLOSED = "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:544] Connection closed by peer [127.0.0.1]:4711"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from operator import ge
 from typing import Any
 
@@ -47,6 +46,7 @@ from regiment.distribution.events import (
 )
 from regiment.distribution.history import events_between
 from regiment.distribution.state import Cause, NodeState, Phase, Policy, State, first_state
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus, RunStatus
 from regiment.jobs.spec import EarlyExit, Restarts

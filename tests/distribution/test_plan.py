@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from regiment.distribution.plan import Plan
 from regiment.distribution.planner import make_plan, masked_plan
+from regiment.jobs.dataclass import replace
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.plain import from_plain, to_plain
 from regiment.jobs.spec import ArgvCommand, JobSpec, Options, PyTorch, ShellCommand, StartMethod, TensorFlow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from regiment.distribution.actions import (
@@ -36,6 +34,7 @@ from regiment.distribution.events import (
     TimePassed,
 )
 from regiment.distribution.state import NodeState, Phase, Policy, State, first_state
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus, RunStatus
 from regiment.jobs.spec import Restarts

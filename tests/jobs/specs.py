@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
 from regiment.jobs.data import DataInput, DataMode, LiteralInput, Output
+from regiment.jobs.dataclass import replace
 from regiment.jobs.spec import (
     Distribution,
     EarlyExit,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from regiment.jobs.current_form import current_form
 from regiment.jobs.data import LiteralInput
+from regiment.jobs.dataclass import replace
 from regiment.jobs.loader import load_job
 from regiment.jobs.plain import from_plain, to_plain
 from regiment.jobs.spec import ArgvCommand, JobSpec, PyTorch

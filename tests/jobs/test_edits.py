@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import AddProperties, Archive, Describe, Edit, Finish, Start, Tag, Untag, apply_edit
 from regiment.jobs.errors import UserError
 from regiment.jobs.lock import try_lock

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import UserError
 from regiment.jobs.record import RunRecord, RunStatus, write_record
 from regiment.jobs.snapshot import take_snapshot

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from regiment.jobs.changes import changing
+from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import AddProperties, Archive, Finish, Tag
 from regiment.jobs.record import Owner, RunStatus, read_record, write_record
 from regiment.jobs.runfilter import RunFilter

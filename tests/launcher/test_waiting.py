@@ -7,9 +7,9 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.record import CoordinatorRecord, RunRecord, RunStatus, write_record
 from regiment.jobs.workspace import RunFolder, Workspace
 from regiment.launcher.node import processes
