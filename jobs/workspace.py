@@ -212,6 +212,10 @@ class RunFolder:
         """Give one attempt's logs."""
         return self.attempt(attempt) / "azureml-logs"
 
+    def ledger(self, attempt: int) -> Path:
+        """What an attempt's nodes measured of its start, a JSON object a line."""
+        return self.attempt(attempt) / "ledger.jsonl"
+
     def brought(self, node_id: str) -> Path:
         """Give where a node other than the first brings what it wrote, until that is merged."""
         return self.root / "collected" / node_id

@@ -209,6 +209,9 @@ def _run_argument(parser: argparse.ArgumentParser) -> None:
 def _show_flags(parser: argparse.ArgumentParser) -> None:
     _run_argument(parser)
     parser.add_argument("--diff", metavar="OTHER", help="show in what it differs from another run")
+    parser.add_argument("--timeline", action="store_true", help="show where the time of its start went")
+    parser.add_argument("--attempt", type=_not_negative, metavar="N", help="of this attempt (default: the newest)")
+    parser.add_argument("--trace", metavar="FILE", help="write the timeline of all attempts for Perfetto")
     add_output_flags(parser)
 
 

@@ -43,10 +43,12 @@ def show(options: argparse.Namespace) -> int:
     """Show one run."""
     folder, record = _run(options)
     if options.diff is not None:
-        from .difference import show_difference
+        _show_difference(options, (folder, record))
+        return 0
+    if options.timeline or options.trace is not None:
+        from .timeline import show_timeline
 
-        other = _workspace(options).existing_run(options.diff)
-        show_difference(options, (folder, record), (other, as_it_is(read_record(other.record))))
+        show_timeline(options, (folder, record))
         return 0
     data = details(folder, record)
     if options.output == "table" and options.query is None:
@@ -56,6 +58,19 @@ def show(options: argparse.Namespace) -> int:
     else:
         answer(options, data)
     return 0
+
+
+def _show_difference(options: argparse.Namespace, known: tuple[RunFolder, RunRecord]) -> None:
+    other = _workspace(options).existing_run(options.diff)
+    reference = (other, as_it_is(read_record(other.record)))
+    if options.timeline:
+        from .timeline import show_timeline_difference
+
+        show_timeline_difference(options, known, reference)
+    else:
+        from .difference import show_difference
+
+        show_difference(options, known, reference)
 
 
 def _family(options: argparse.Namespace, record: RunRecord) -> list[tuple[int, RunRecord]]:
