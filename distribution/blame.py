@@ -89,9 +89,8 @@ def _blame(state: State, rank: int, tails: Tails) -> State:
     if process.status is ProcessStatus.STOPPED:
         message = f"{called(rank, process)} failed first: {_exception(tails[rank])}"
         process = replace(process, status=ProcessStatus.FAILED)
-    processes: tuple[Process, ...] = (*state.processes[:rank], process, *state.processes[rank + 1 :])
     cause = Cause(message, ExitStatus.JOB_FAILED, process.ended_at or 0.0, process.node, rank)
-    return replace(state, processes=processes, cause=cause)
+    return replace(state, processes=state.processes.changed(rank, process), cause=cause)
 
 
 def _is_victim(tail: tuple[str, ...]) -> bool:

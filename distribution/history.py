@@ -70,9 +70,8 @@ def process_row(plan: Plan, rank: int) -> dict[str, Any]:
 def events_between(old: State, new: State, now: float) -> Iterator[Happening]:
     """Tell what changed from one state to the next; `now` is the clock the states are on."""
     if new.processes is not old.processes:
-        for rank, (before, after) in enumerate(zip(old.processes, new.processes, strict=True)):
-            if before is not after:
-                yield from _process_events(rank, before, after, new)
+        for rank in new.processes.differences(old.processes):
+            yield from _process_events(rank, old.processes[rank], new.processes[rank], new)
     if new.kill_at is not None and (new.kill_at != old.kill_at or new.forced != old.forced):
         yield {
             "event": "stopping",
@@ -86,7 +85,8 @@ def events_between(old: State, new: State, now: float) -> Iterator[Happening]:
         yield {"event": "preempting", "source": new.preempting, "signal": signal, "remainingSeconds": grace}
     if new.status is not old.status and new.phase is not Phase.ENDED:
         yield {"event": "status", "status": new.status.value}
-    for index in range(len(new.nodes)):
+    # A node's word depends on its own state and the run's phase.
+    for index in new.nodes.differences(old.nodes) if new.phase is old.phase else range(len(new.nodes)):
         word = node_word(new, index)
         if word != node_word(old, index):
             yield {"event": "node", "nodeRank": index, "nodeId": f"node-{index}", "state": word}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum, IntEnum
+from typing import NamedTuple
 
 from regiment.jobs.dataclass import dataclass, field, replace
 from regiment.jobs.errors import ExitStatus
@@ -11,6 +13,7 @@ from regiment.jobs.record import ProcessStatus, RunStatus
 from regiment.jobs.spec import EarlyExit, Restarts
 
 from .causes import CauseClass
+from .table import Table
 
 
 class Phase(Enum):
@@ -75,6 +78,26 @@ class Process:
     """Whether it is to join an elastic run that goes on without it, and has not started yet."""
 
 
+class ProcessKind(NamedTuple):
+    """What most decisions look at of a process; there are few kinds, however many processes."""
+
+    status: ProcessStatus
+    ends_run: bool
+    is_joining: bool
+
+
+def _kind(process: Process) -> ProcessKind:
+    return ProcessKind(process.status, process.ends_run, process.is_joining)
+
+
+def _node_of(process: Process) -> int:
+    return process.node
+
+
+def _itself(node: NodeState) -> NodeState:
+    return node
+
+
 @dataclass(frozen=True)
 class Cause:
     """What failed first."""
@@ -135,8 +158,8 @@ class State:
     """Everything that decisions are made from."""
 
     policy: Policy
-    nodes: tuple[NodeState, ...]
-    processes: tuple[Process, ...]
+    nodes: Table[NodeState]
+    processes: Table[Process]
     """By rank."""
     started_at: float
     phase: Phase = Phase.STARTING
@@ -236,11 +259,19 @@ class State:
     @property
     def is_complete(self) -> bool:
         """Say whether every process that counts has reported exit code 0; with an elastic job, on every node left."""
-        counting = [p for p in self.processes if p.ends_run and not p.is_joining and not self._is_given_up(p)]
-        return bool(counting) and all(p.status is ProcessStatus.COMPLETED for p in counting)
+        kinds: Iterable[ProcessKind] = self.processes.counts
+        if self.policy.min_nodes is not None and NodeState.LOST in self.nodes.counts:
+            kinds = (_kind(p) for p in self.processes if self.nodes[p.node] is not NodeState.LOST)
+        return {kind.status for kind in kinds if kind.ends_run and not kind.is_joining} == {ProcessStatus.COMPLETED}
 
-    def _is_given_up(self, process: Process) -> bool:
-        return self.policy.min_nodes is not None and self.nodes[process.node] is NodeState.LOST
+    def ranks_of(self, node: int) -> range:
+        """Give the ranks of a node's processes; ranks are node-major."""
+        first = bisect_left(self.processes, node, key=_node_of)
+        return range(first, bisect_right(self.processes, node, lo=first, key=_node_of))
+
+    def has_process(self, wanted: Callable[[ProcessKind], bool]) -> bool:
+        """Say whether there is a process of a kind that is wanted, without looking at each."""
+        return any(map(wanted, self.processes.counts))
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -271,10 +302,10 @@ def first_state(policy: Policy, slots: Iterable[int], now: float, helpers: Colle
     """
     counts = tuple(slots)
     owners = [node for node, count in enumerate(counts) for _ in range(count)]
-    processes = tuple(Process(node, ends_run=rank not in helpers) for rank, node in enumerate(owners))
+    processes = Table((Process(node, ends_run=rank not in helpers) for rank, node in enumerate(owners)), _kind)
     return State(
         policy=replace(policy, world_size=len(processes)),
-        nodes=(NodeState.STARTING,) * len(counts),
+        nodes=Table((NodeState.STARTING,) * len(counts), _itself),
         processes=processes,
         started_at=now,
         patience_until=now + policy.start_limit,

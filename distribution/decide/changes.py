@@ -13,11 +13,13 @@ Decision = tuple[State, tuple[Action, ...]]
 
 def any_running(state: State) -> bool:
     """Say whether a process of the run runs."""
-    return any(process.status is ProcessStatus.RUNNING for process in state.processes)
+    return state.has_process(lambda kind: kind.status is ProcessStatus.RUNNING)
 
 
 def alive(state: State, before: NodeState) -> tuple[int, ...]:
     """Give the nodes that have not come as far as `before` and are not lost."""
+    if all(node >= before for node in state.nodes.counts):
+        return ()
     return tuple(i for i, node in enumerate(state.nodes) if node < before)
 
 
@@ -30,9 +32,9 @@ def taken_away(state: State) -> State:
 
 def with_node(state: State, index: int, node: NodeState) -> State:
     """Give the state with one node's state changed."""
-    return replace(state, nodes=(*state.nodes[:index], node, *state.nodes[index + 1 :]))
+    return replace(state, nodes=state.nodes.changed(index, node))
 
 
 def with_process(state: State, rank: int, process: Process) -> State:
     """Give the state with one process changed."""
-    return replace(state, processes=(*state.processes[:rank], process, *state.processes[rank + 1 :]))
+    return replace(state, processes=state.processes.changed(rank, process))

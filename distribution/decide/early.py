@@ -16,9 +16,13 @@ from .words import called
 
 def watched(state: State, now: float) -> State:
     """Begin to count the seconds, once some of the processes that count have ended well and others have not."""
-    if state.early_since is not None or not _done(state) or not _going_on(state):
+    if state.early_since is not None or not (_has(state, ProcessStatus.COMPLETED) and _has(state, ProcessStatus.RUNNING)):
         return state
     return replace(state, early_since=now)
+
+
+def _has(state: State, status: ProcessStatus) -> bool:
+    return state.has_process(lambda kind: kind.ends_run and kind.status is status)
 
 
 def early_time_passed(state: State, now: float) -> Decision | None:

@@ -7,7 +7,7 @@ from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus
 
 from ..events import LauncherExited, NodeLost, ProcessExited
-from ..state import Cause, NodeState, Phase, Process, State
+from ..state import Cause, NodeState, Phase, Process, ProcessKind, State
 from .changes import Decision, taken_away, with_node, with_process
 from .early import watched
 from .nodes import can_do_without, node_lost
@@ -71,10 +71,10 @@ def _launcher_ends_all(state: State, event: ProcessExited, process: Process, now
 
 def _is_all_told(state: State) -> bool:
     """Say whether no process can still report its end."""
-    return all(p.status.has_ended or _may_never_start(state, p) for p in state.processes)
+    return not state.has_process(lambda kind: not kind.status.has_ended and not _may_never_start(state, kind))
 
 
-def _may_never_start(state: State, process: Process) -> bool:
+def _may_never_start(state: State, process: ProcessKind) -> bool:
     # One launcher's processes report through their own nodes, each in its own time.
     return process.status is ProcessStatus.NOT_STARTED and not state.policy.one_launcher
 
@@ -109,7 +109,8 @@ def launcher_exited(state: State, event: LauncherExited, now: float) -> Decision
     """Take it that a launcher which ended before its processes has failed."""
     if state.phase is not Phase.RUNNING:
         return state, ()
-    own = [p for p in state.processes if state.policy.one_launcher or p.node == event.node]
+    ranks = range(len(state.processes)) if state.policy.one_launcher else state.ranks_of(event.node)
+    own = [state.processes[rank] for rank in ranks]
     if all(p.status is ProcessStatus.COMPLETED or p.is_joining for p in own):
         return state, ()
     if event.signal is not None and can_do_without(with_node(state, event.node, NodeState.LOST), event.node):

@@ -9,7 +9,7 @@ from regiment.jobs.record import ProcessStatus
 from ..actions import FenceNode
 from ..events import NodeFailed, NodeGone, NodeLost
 from ..state import BEFORE_END, Cause, NodeState, Phase, Process, State
-from .changes import Decision, taken_away, with_node
+from .changes import Decision, taken_away, with_node, with_process
 from .stopping import collect, complete, settle, stop
 from .up import move_up
 
@@ -27,7 +27,8 @@ def node_lost(state: State, event: NodeLost, now: float) -> Decision:
     if state.nodes[event.node] in (NodeState.GONE, NodeState.LOST):
         return state, ()
     state = with_node(state, event.node, NodeState.LOST)
-    state = replace(state, processes=tuple(_lost(p, now) if p.node == event.node else p for p in state.processes))
+    for rank in state.ranks_of(event.node):
+        state = with_process(state, rank, _lost(state.processes[rank], now))
     state = replace(state, unfenced=state.unfenced | {event.node})
     fence = (FenceNode(event.node),)
     if state.phase is Phase.BETWEEN:
@@ -42,7 +43,7 @@ def node_lost(state: State, event: NodeLost, now: float) -> Decision:
 
 def can_do_without(state: State, node: int) -> bool:
     """Say whether an elastic run goes on; its processes meet in a store on node 0, so never without that one."""
-    fewest, present = state.policy.min_nodes, len(state.nodes) - state.nodes.count(NodeState.LOST)
+    fewest, present = state.policy.min_nodes, len(state.nodes) - state.nodes.counts.get(NodeState.LOST, 0)
     return state.phase in BEFORE_END and fewest is not None and node != 0 and present >= fewest
 
 

@@ -119,8 +119,8 @@ def resume(state: State, now: float) -> Decision:
         state,
         phase=Phase.STARTING,
         attempt=state.attempt + 1,
-        nodes=tuple(NodeState.STARTING if node is NodeState.LOST else node for node in state.nodes),
-        processes=tuple(Process(process.node, ends_run=process.ends_run) for process in state.processes),
+        nodes=state.nodes.mapped(lambda node: NodeState.STARTING if node is NodeState.LOST else node),
+        processes=state.processes.mapped(lambda process: Process(process.node, ends_run=process.ends_run)),
         cause=None,
         settled_at=None,
         patience_until=now + state.policy.start_limit,
@@ -139,7 +139,7 @@ def attempt_begun(state: State, event: AttemptBegun, now: float) -> Decision:
     """Go on with the nodes that are there already."""
     if state.phase is not Phase.STARTING:
         return state, ()
-    there = tuple(NodeState.UP if node is NodeState.STOPPED else node for node in state.nodes)
+    there = state.nodes.mapped(lambda node: NodeState.UP if node is NodeState.STOPPED else node)
     return move_up(replace(state, nodes=there), now)
 
 

@@ -21,8 +21,8 @@ def stop(state: State, now: float, grace: float | None = None) -> Decision:
     aborted = [i for i, node in enumerate(state.nodes) if node is NodeState.STARTING]
     state = replace(state, phase=Phase.STOPPING, kill_at=now + grace, patience_until=now + grace + STOP_MARGIN)
     state = replace(state, stopped_at=now, unfenced=state.unfenced.union(aborted))
-    for node in aborted:
-        state = with_node(state, node, NodeState.LOST)
+    nodes = state.nodes.mapped(lambda node: NodeState.LOST if node is NodeState.STARTING else node)
+    state = replace(state, nodes=nodes)
     actions: tuple[Action, ...] = tuple(FenceNode(node) for node in aborted)
     actions += tuple(StopNode(node, grace) for node in alive(state, NodeState.STOPPED))
     state, more = settle(state, now)
@@ -75,7 +75,7 @@ def release(state: State, now: float) -> Decision:
 def complete(state: State, now: float) -> Decision:
     """Go on to the outputs; what the run does not wait for, and never ends by itself, is stopped before."""
     state = replace(state, cause=None, settled_at=None)
-    is_more_there = any_running(state) or any(process.is_joining for process in state.processes)
+    is_more_there = any_running(state) or state.has_process(lambda kind: kind.is_joining)
     return stop(state, now) if is_more_there else collect(state, now)
 
 

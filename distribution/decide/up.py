@@ -34,11 +34,11 @@ def node_prepared(state: State, event: NodePrepared, now: float) -> Decision:
 
 def move_up(state: State, now: float) -> Decision:
     """Move on if all nodes (of an elastic run: all that were not lost) have come as far as this phase wants them."""
-    present = [i for i, node in enumerate(state.nodes) if node is not NodeState.LOST]
-    if state.phase is Phase.STARTING and all(state.nodes[i] is NodeState.UP for i in present):
+    present = state.nodes.counts.keys() - {NodeState.LOST}
+    if state.phase is Phase.STARTING and present <= {NodeState.UP}:
         state = replace(state, phase=Phase.PREPARING, patience_until=None)
-        return state, tuple(PrepareNode(i) for i in present)
-    if state.phase is Phase.PREPARING and all(state.nodes[i] is NodeState.PREPARED for i in present):
+        return state, tuple(PrepareNode(i) for i, node in enumerate(state.nodes) if node is NodeState.UP)
+    if state.phase is Phase.PREPARING and present <= {NodeState.PREPARED}:
         return replace(state, phase=Phase.RUNNING, running_since=now), (StartProcesses(),)
     return state, ()
 
@@ -48,10 +48,11 @@ def rejoin_requested(state: State, event: RejoinRequested, now: float) -> Decisi
     if state.policy.min_nodes is None or state.phase is not Phase.RUNNING:
         return state, ()
     lost = [i for i, node in enumerate(state.nodes) if node is NodeState.LOST]
-    for node in lost:
-        state = with_node(state, node, NodeState.STARTING)
-    fresh = tuple(Process(p.node, is_joining=True) if p.node in lost else p for p in state.processes)
-    return replace(state, processes=fresh), tuple(LaunchNode(node) for node in lost)
+    back = state.nodes.mapped(lambda node: NodeState.STARTING if node is NodeState.LOST else node)
+    fresh = state.processes.mapped(
+        lambda p: Process(p.node, is_joining=True) if state.nodes[p.node] is NodeState.LOST else p
+    )
+    return replace(state, nodes=back, processes=fresh), tuple(LaunchNode(node) for node in lost)
 
 
 def process_started(state: State, event: ProcessStarted, now: float) -> Decision:

@@ -16,7 +16,7 @@ from ..node import processes
 from ..node.cgroups import NodeGroup
 from ..node.config import NodeConfig
 from ..node.loop import Loop
-from .keepers import KeeperProcess
+from .keepers import FirstKeeper, KeeperProcess
 
 _FENCE_LIMIT = 3.0
 """Seconds in which what is left of a lost node must be dead."""
@@ -55,6 +55,21 @@ def visible_gpus() -> tuple[str, ...]:
     except OSError:
         return ()
     return tuple(sorted(found, key=int))
+
+
+class LocalNodes:
+    """Starts nodes emulated on this machine."""
+
+    def __init__(self, first: FirstKeeper) -> None:
+        self.token = first.token
+        self._first: KeeperProcess | None = first.process
+
+    def start(
+        self, loop: Loop, config: NodeConfig, on_ready: Callable[[dict[str, Any]], None], on_gone: Callable[[], None]
+    ) -> LocalNode:
+        """Start a node's keeper and agent; node 0's first keeper has been there since before the job was known."""
+        keeper, self._first = self._first, None
+        return LocalNode(loop, config, on_ready, on_gone, keeper or KeeperProcess(config.python, config.zip, config.tag))
 
 
 class LocalNode:

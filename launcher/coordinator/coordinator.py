@@ -25,7 +25,7 @@ from regiment.jobs.record import CoordinatorRecord, NodeRecord, RunStatus, read_
 from regiment.jobs.requests import Cancel, Rejoin, Request, grant, pending, refuse
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
-from ..backends.keepers import FirstKeeper
+from ..backends.backend import Backend
 from ..node import messages, processes, scratch
 from ..node.loop import Loop
 from .collected import merge, remove_inputs
@@ -44,7 +44,7 @@ class Coordinator:
     """One run's coordinator."""
 
     def __init__(
-        self, order: Order, folder: RunFolder, owner: socket.socket, lock: RecordLock, first: FirstKeeper
+        self, order: Order, folder: RunFolder, owner: socket.socket, lock: RecordLock, backend: Backend
     ) -> None:
         self.loop = Loop()
         self._lock = lock
@@ -61,7 +61,7 @@ class Coordinator:
             folder,
             self._sockets,
             recorder,
-            first,
+            backend,
             happened=self._happened,
             on_ports=self._ports_reserved,
             on_log=watchers.log_grew,

@@ -17,6 +17,7 @@ from regiment.jobs.record import RunError, RunStatus, read_record, utc_text, wri
 from regiment.jobs.workspace import RunFolder, Workspace
 
 from ..backends.keepers import FirstKeeper
+from ..backends.local import LocalNodes
 from .coordinator import Coordinator
 from .order import Order
 
@@ -27,7 +28,7 @@ def see_through(first: FirstKeeper) -> None:
     order, lock = _take_order(owner)
     folder = Workspace(Path(order.workspace)).run(order.run_id)
     try:
-        Coordinator(order, folder, owner, lock, first).run()
+        Coordinator(order, folder, owner, lock, LocalNodes(first)).run()
     except Exception:  # noqa: BLE001  (whatever it was, the record has to say that the run is over)
         import traceback
 

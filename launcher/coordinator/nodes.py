@@ -17,8 +17,8 @@ from regiment.jobs.errors import ProtocolError
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.workspace import RunFolder
 
-from ..backends.keepers import FirstKeeper, KeeperProcess
-from ..backends.local import LocalNode, machine_shares
+from ..backends.backend import Backend, StartedNode
+from ..backends.local import machine_shares
 from ..node import messages, processes
 from ..node.channel import Channel
 from ..node.config import NodeConfig
@@ -57,7 +57,7 @@ class Nodes:
         folder: RunFolder,
         sockets: str,
         recorder: Recorder,
-        first: FirstKeeper,
+        backend: Backend,
         happened: Callable[[events.Event], None],
         on_ports: Callable[[], None],
         on_log: Callable[[int, int], None],
@@ -72,15 +72,14 @@ class Nodes:
         self._on_ports = on_ports
         self._on_log = on_log
         self._asked: Asked | None = None
-        self._token = first.token
-        self._first_keeper: KeeperProcess | None = first.process
+        self._backend = backend
         self._boot_id = processes.boot_id()
         self._count = order.spec.instance_count
         self._slots = node_slots(order.spec)
         self._shares = machine_shares(self._count)
         self._numa = processes.numa_nodes()
         self._ports: dict[int, tuple[int, ...]] = {}
-        self._machines: list[LocalNode] = []
+        self._machines: list[StartedNode] = []
         self._agents: dict[int, Channel] = {}
         self._hellos: dict[int, messages.AgentHello] = {}
         self._released: set[int] = set()
@@ -144,12 +143,12 @@ class Nodes:
         first = self._ports.get(0, ())
         return Placement(tuple(self._place(i) for i in range(self._count)), str(first[0]) if first else "{port}")
 
-    def _start(self, index: int) -> LocalNode:
+    def _start(self, index: int) -> StartedNode:
         life = self._lives[index]
         config = NodeConfig(
             node=index,
             node_id=f"node-{index}",
-            tag=tag_of(self._token, index, life),
+            tag=tag_of(self._backend.token, index, life),
             socket=f"{self._sockets}/node-{index}-{life}.sock" if life else f"{self._sockets}/node-{index}.sock",
             address="127.0.0.1",
             cpus=self._shares[index].cpus,
@@ -166,17 +165,12 @@ class Nodes:
                 for item in self._order.spec.inputs.values()
             ),
         )
-        return LocalNode(
+        return self._backend.start(
             self._loop,
             config,
             on_ready=lambda hello: self._connect(index, hello),
             on_gone=lambda: self._gone(index, life),
-            keeper=self._keeper(config),
         )
-
-    def _keeper(self, config: NodeConfig) -> KeeperProcess:
-        first, self._first_keeper = self._first_keeper, None
-        return first or KeeperProcess(config.python, config.zip, config.tag)
 
     def _gone(self, index: int, life: int) -> None:
         # The end of an earlier life of the node says nothing of the present one.
