@@ -14,7 +14,7 @@ from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus
 
 from .decide.words import called, failure_message, left_early
-from .state import Cause, Process, State
+from .state import Cause, State
 
 _PEER_GONE = re.compile(
     r"connection (was )?(closed|reset|refused|aborted)|broken pipe|socket (has been )?closed|connectFullMesh"

@@ -96,7 +96,6 @@ def run_variables(run_id: str, experiment: str, attempt: int, framework: str) ->
 
 def node_variables(node: Node, placement: Placement) -> dict[str, str]:
     """Give the variables that are the same for all processes of a node, and the cluster's."""
-    addresses = [other.address for other in placement.nodes]
     is_master = "true" if node.index == 0 else "false"
     node_count = str(len(placement.nodes))
     variables = {
@@ -111,8 +110,8 @@ def node_variables(node: Node, placement: Placement) -> dict[str, str]:
         "AZUREML_CR_NODE_RANK": str(node.index),
         "NODE_COUNT": node_count,
         "AZ_BATCH_NODE_ID": node.node_id,
-        "AZ_BATCH_HOST_LIST": ",".join(addresses),
-        "AZ_BATCH_NODE_LIST": ";".join(addresses),
+        "AZ_BATCH_HOST_LIST": placement.host_list,
+        "AZ_BATCH_NODE_LIST": placement.node_list,
         "AZ_BATCH_MASTER_NODE": f"{placement.master_address}:{placement.master_port}",
         "AZ_BATCH_IS_CURRENT_NODE_MASTER": is_master,
         "AZ_BATCHAI_IS_CURRENT_NODE_MASTER": is_master,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import RunError, RunRecord
+from regiment.jobs.rows import with_rows
 
 from .plan import Plan
 from .state import NodeState, Phase, Process, State
@@ -111,19 +113,15 @@ def is_first_failure(state: State, rank: int) -> bool:
     return state.cause is not None and state.cause.rank == rank
 
 
-def process_info(plan: Plan, nodes: tuple[int, ...]) -> dict[str, Any]:
-    """Give the content of a `process_info.json` for some nodes of a run."""
-    return {
-        "schema": 1,
-        "runId": plan.run_id,
-        "distribution": plan.distribution,
-        "nodes": [
-            {"index": n.node.index, "nodeId": n.node.node_id, "host": n.node.host, "ip": n.node.address}
-            for n in plan.nodes
-            if n.node.index in nodes
-        ],
-        "processes": [process_row(plan, p.rank) for p in plan.processes if p.node_rank in nodes],
-    }
+def process_info(plan: Plan, nodes: range) -> Iterator[str]:
+    """Give the content of a `process_info.json` for some nodes of a run, in pieces."""
+    chosen = [plan.nodes[index] for index in nodes]
+    places = (
+        {"index": n.node.index, "nodeId": n.node.node_id, "host": n.node.host, "ip": n.node.address} for n in chosen
+    )
+    rows = (process_row(plan, process.rank) for node in chosen for process in node.processes)
+    head = {"schema": 1, "runId": plan.run_id, "distribution": plan.distribution}
+    return with_rows(head, {"nodes": map(json.dumps, places), "processes": map(json.dumps, rows)})
 
 
 def attempt_ended(state: State, error: RunError | None, pause: float) -> Happening:

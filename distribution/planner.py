@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
 from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.placement import Node, Placement
+from regiment.jobs.plain import to_plain
+from regiment.jobs.rows import with_rows
 from regiment.jobs.spec import (
     ArgvCommand,
     Command,
@@ -281,6 +284,26 @@ _RULES: Mapping[type[Distribution], _Rule] = {
     Mpi: _Rule("Python", _mpi_launcher),
     Plain: _Rule("Python"),
 }
+
+
+def plan_pieces(plan: Plan) -> Iterator[str]:
+    """Give the content of `plan.json`, in pieces: what all nodes' processes get is there once, under `environ`."""
+    masked = masked_plan(plan)
+    shared = shared_environ(masked)
+    head = {"runId": plan.run_id, "attempt": plan.attempt, "distribution": plan.distribution, "notes": plan.notes}
+    nodes = (json.dumps(to_plain(without(node, shared))) for node in masked.nodes)
+    return with_rows({**head, "environ": shared}, {"nodes": nodes})
+
+
+def shared_environ(plan: Plan) -> dict[str, str]:
+    """Give the variables that all nodes' processes get alike: with many nodes most of what is to be said, by size."""
+    first = plan.nodes[0].environ
+    return {n: value for n, value in first.items() if all(node.environ.get(n) == value for node in plan.nodes)}
+
+
+def without(node: NodePlan, shared: Mapping[str, str]) -> NodePlan:
+    """Give a node's plan without what it shares with all."""
+    return replace(node, environ={name: value for name, value in node.environ.items() if name not in shared})
 
 
 def masked_plan(plan: Plan) -> Plan:

@@ -1,4 +1,4 @@
-"""A sequence that never changes and that changed copies are cheap of, for states of runs with ten thousands of processes.
+"""A sequence that never changes and that changed copies are cheap of, for states with ten thousands of processes.
 
 A decision about one of 32,768 processes must neither copy nor look at the others, or 32,768 decisions take hours.
 """
@@ -31,6 +31,11 @@ class Table(Sequence[T], Generic[T]):
         """How many items there are of each kind that has any."""
         for item in every:
             self.counts[kind(item)] = self.counts.get(kind(item), 0) + 1
+
+    @property
+    def blocks(self) -> tuple[tuple[T, ...], ...]:
+        """The items as they are kept."""
+        return self._blocks
 
     def changed(self, index: int, item: T) -> Table[T]:
         """Give the table with another item at that place."""

@@ -56,7 +56,14 @@ else:
 
     def replace(thing, /, **changes):
         """Give another object, equal but for what is named."""
-        for name in getattr(thing, _FIELDS):
+        known = getattr(thing, _FIELDS)
+        own = getattr(thing, "__dict__", ())
+        if len(own) == len(known) and changes.keys() <= known.keys():
+            # Nothing but the fields is there, no cached property: what most copies are made of, in large runs many.
+            copy = object.__new__(type(thing))
+            copy.__dict__.update(own, **changes)
+            return copy
+        for name in known:
             if name not in changes:
                 changes[name] = getattr(thing, name)
         return type(thing)(**changes)

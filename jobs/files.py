@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,22 @@ def replace_file(path: Path, content: str) -> None:
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
-    """Do the same with bytes. Nobody can foresee the temporary name, and nothing that is there already is opened."""
+    """Do the same with bytes."""
+    _replace(path, (content,))
+
+
+def replace_pieces(path: Path, pieces: Iterable[str]) -> None:
+    """Do the same with text in pieces, which need not be in memory all at once."""
+    _replace(path, map(str.encode, pieces))
+
+
+def _replace(path: Path, pieces: Iterable[bytes]) -> None:
+    # Nobody can foresee the temporary name, and nothing that is there already is opened.
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(content)
+            file.writelines(pieces)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

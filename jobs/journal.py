@@ -18,7 +18,10 @@ class Journal:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one entry in one piece; raises OSError if it is not all there."""
-        data = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        self.append_line(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+
+    def append_line(self, data: bytes) -> None:
+        """Write one entry that is a line of JSON already, newline and all."""
         if self._torn:
             data = b"\n" + data
         self._torn = True

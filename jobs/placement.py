@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from .dataclass import dataclass
 
 
@@ -48,7 +50,17 @@ class Placement:
         """Where rank 0 is."""
         return self.nodes[0].address
 
-    @property
+    @cached_property
     def world_size(self) -> int:
         """Processes of the whole run."""
         return sum(node.slots for node in self.nodes)
+
+    @cached_property
+    def host_list(self) -> str:
+        """The nodes' addresses with commas between; a long text where there are many nodes, and the same for all."""
+        return ",".join(node.address for node in self.nodes)
+
+    @cached_property
+    def node_list(self) -> str:
+        """The same with semicolons."""
+        return ";".join(node.address for node in self.nodes)

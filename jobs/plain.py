@@ -23,8 +23,13 @@ class PlainError(ValueError):
 
 def to_plain(value: Any) -> Any:
     """Turn a dataclass (or a container of them) into dicts, lists and scalars that JSON can hold."""
+    kind: Any = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is tuple:
+        return [to_plain(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {_camel(item.name): to_plain(getattr(value, item.name)) for item in fields(value)}
+        return {key: to_plain(getattr(value, name)) for key, name in _keys(kind)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
@@ -34,6 +39,15 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, frozenset):
         return sorted(to_plain(item) for item in value)
     return value
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+@cache
+def _keys(kind: Any) -> tuple[tuple[str, str], ...]:
+    """Give what a dataclass's fields are called in plain data, and in itself."""
+    return tuple((_camel(item.name), item.name) for item in fields(kind))
 
 
 def from_plain(kind: type[T], data: object) -> T:
@@ -55,22 +69,28 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
+@cache
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Give what a generic type is made from and of, once for all messages of that kind."""
+    return get_origin(kind), get_args(kind)
+
+
 def _build(kind: Any, data: Any, place: str) -> Any:
-    origin = get_origin(kind)
+    origin, arguments = _parts(kind)
     if is_dataclass(kind):
         return _build_dataclass(kind, data, place)
     if origin in (Union, types.UnionType):
-        return _build_union(get_args(kind), data, place)
+        return _build_union(arguments, data, place)
     if origin is tuple:
-        return _build_tuple(get_args(kind), data, place)
+        return _build_tuple(arguments, data, place)
     if origin is frozenset:
-        return frozenset(_build_tuple(get_args(kind), data, place))
+        return frozenset(_build_tuple(arguments, data, place))
     if origin in (dict, Mapping):
-        item_kind = get_args(kind)[1]
+        item_kind = arguments[1]
         _expect(isinstance(data, dict), "a mapping", data, place)
         return {str(key): _build(item_kind, item, f"{place}.{key}") for key, item in data.items()}
     if origin is Literal:
-        _expect(data in get_args(kind), f"one of {get_args(kind)}", data, place)
+        _expect(data in arguments, f"one of {arguments}", data, place)
         return data
     return _build_scalar(kind, data, place)
 
@@ -91,28 +111,37 @@ def _build_scalar(kind: Any, data: Any, place: str) -> Any:
 
 def _build_dataclass(kind: Any, data: Any, place: str) -> Any:
     _expect(isinstance(data, dict), f"a {kind.__name__}", data, place)
-    hints = _hints(kind)
-    unknown = data.keys() - hints.keys()
+    unknown = data.keys() - _hints(kind).keys()
     if unknown:
         raise PlainError(f"{place or kind.__name__}: unknown key {sorted(map(str, unknown))[0]!r}")
     values = {}
-    for item in fields(kind):
-        key = _camel(item.name)
+    for key, name, hint, is_needed in _parameters(kind):
         if key in data:
-            values[item.name] = _build(hints[key], data[key], f"{place}.{key}")
-        elif item.default is MISSING and item.default_factory is MISSING:
+            value = data[key]
+            is_plain = hint in _SCALARS and type(value) is hint  # As most are, in messages that come by the thousands.
+            values[name] = value if is_plain else _build(hint, value, f"{place}.{key}")
+        elif is_needed:
             raise PlainError(f"{place or kind.__name__}: {key} is missing")
     return kind(**values)
+
+
+@cache
+def _parameters(kind: Any) -> tuple[tuple[str, str, Any, bool], ...]:
+    """Give each field's key, its name, its type and whether it has to be there."""
+    hints = _hints(kind)
+    found = []
+    for item in fields(kind):
+        is_needed = item.default is MISSING and item.default_factory is MISSING
+        found.append((_camel(item.name), item.name, hints[_camel(item.name)], is_needed))
+    return tuple(found)
 
 
 def _build_union(kinds: tuple[Any, ...], data: Any, place: str) -> Any:
     if data is None and type(None) in kinds:
         return None
-    tagged = [kind for kind in kinds if is_dataclass(kind)]
-    if isinstance(data, dict) and tagged:
-        for kind in tagged:
-            tag = _hints(cast(Any, kind)).get("type")
-            if tag is None or data.get("type") in get_args(tag):
+    if isinstance(data, dict) and (tagged := _tagged(kinds)):
+        for kind, tags in tagged:
+            if tags is None or data.get("type") in tags:
                 return _build(kind, data, place)
         raise PlainError(f"{place or 'value'}: unknown type {data.get('type')!r}")
     for kind in kinds:
@@ -122,6 +151,13 @@ def _build_union(kinds: tuple[Any, ...], data: Any, place: str) -> Any:
             except PlainError:
                 continue
     raise PlainError(f"{place or 'value'}: {data!r} fits none of its types")
+
+
+@cache
+def _tagged(kinds: tuple[Any, ...]) -> tuple[tuple[Any, tuple[Any, ...] | None], ...]:
+    """Give the dataclasses of a union with the `type`s that each is told by; None for one that has no such field."""
+    hints = {kind: _hints(cast(Any, kind)) for kind in kinds if is_dataclass(kind)}
+    return tuple((kind, get_args(own["type"]) if "type" in own else None) for kind, own in hints.items())
 
 
 def _build_tuple(kinds: tuple[Any, ...], data: Any, place: str) -> Any:

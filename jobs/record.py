@@ -11,8 +11,9 @@ from typing import Any
 
 from .dataclass import dataclass, field
 from .errors import UserError
-from .files import replace_json
+from .files import replace_pieces
 from .plain import PlainError, from_plain, to_plain
+from .rows import with_rows
 from .status import RunStatus as RunStatus
 
 SCHEMA = 2
@@ -178,7 +179,9 @@ def utc_text(seconds: float) -> str:
 
 def write_record(path: Path, record: RunRecord) -> None:
     """Replace `run.json` atomically."""
-    replace_json(path, to_plain(record))
+    data = to_plain(record)
+    nodes = data.pop("nodes")
+    replace_pieces(path, with_rows(data, {"nodes": map(json.dumps, nodes)}))
 
 
 def read_record(path: Path) -> RunRecord:

@@ -38,6 +38,7 @@ _PARTS = (
     "jobs/record.py",
     "jobs/registry.py",
     "jobs/requests.py",
+    "jobs/rows.py",
     "jobs/runfilter.py",
     "jobs/spec.py",
     "jobs/status.py",

@@ -23,6 +23,7 @@ from regiment.jobs.spec import JobSpec, starts_through_torchrun
 from regiment.jobs.workspace import RunFolder, Workspace
 
 from .bundle import packed_agent
+from .coordinator.files import check_files
 from .coordinator.order import Order
 from .coordinatorstart import CoordinatorProcess
 from .mpi import find_mpirun
@@ -70,6 +71,7 @@ def submit(
     has been started already.
     """
     check_launcher(spec)
+    check_files(spec.instance_count)
     mpirun = find_mpirun(spec)
     run_id = _make_workspace(spec, workspace)
     coordinator = coordinator or CoordinatorProcess(packed_agent(workspace.cache))

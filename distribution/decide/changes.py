@@ -18,9 +18,12 @@ def any_running(state: State) -> bool:
 
 def alive(state: State, before: NodeState) -> tuple[int, ...]:
     """Give the nodes that have not come as far as `before` and are not lost."""
-    if all(node >= before for node in state.nodes.counts):
-        return ()
     return tuple(i for i, node in enumerate(state.nodes) if node < before)
+
+
+def any_alive(state: State, before: NodeState) -> bool:
+    """Say whether there are such nodes, without looking at each."""
+    return any(node < before for node in state.nodes.counts)
 
 
 def taken_away(state: State) -> State:

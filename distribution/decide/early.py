@@ -16,9 +16,8 @@ from .words import called
 
 def watched(state: State, now: float) -> State:
     """Begin to count the seconds, once some of the processes that count have ended well and others have not."""
-    if state.early_since is not None or not (_has(state, ProcessStatus.COMPLETED) and _has(state, ProcessStatus.RUNNING)):
-        return state
-    return replace(state, early_since=now)
+    some_are_done, some_go_on = _has(state, ProcessStatus.COMPLETED), _has(state, ProcessStatus.RUNNING)
+    return replace(state, early_since=now) if state.early_since is None and some_are_done and some_go_on else state
 
 
 def _has(state: State, status: ProcessStatus) -> bool:

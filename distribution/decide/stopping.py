@@ -7,7 +7,7 @@ from regiment.jobs.dataclass import replace
 from ..actions import Action, CollectNode, EndRun, FenceNode, JudgeAttempt, ReleaseNode, StopNode
 from ..events import NodeCollected, NodeStopped
 from ..state import NodeState, Phase, State
-from .changes import Decision, alive, any_running, with_node
+from .changes import Decision, alive, any_alive, any_running, with_node
 
 STOP_MARGIN = 6.0
 """Seconds after the grace in which a node has to prove its processes dead before it counts as lost."""
@@ -31,11 +31,11 @@ def stop(state: State, now: float, grace: float | None = None) -> Decision:
 
 def settle(state: State, now: float) -> Decision:
     """Move to the next phase if every node that still lives has done its part of this one."""
-    if state.phase is Phase.STOPPING and not alive(state, NodeState.STOPPED):
+    if state.phase is Phase.STOPPING and not any_alive(state, NodeState.STOPPED):
         return _end_attempt(state) if _may_go_on(state) else collect(state, now)
-    if state.phase is Phase.COLLECTING and not alive(state, NodeState.COLLECTED):
+    if state.phase is Phase.COLLECTING and not any_alive(state, NodeState.COLLECTED):
         return release(state, now)
-    if state.phase is Phase.RELEASING and not alive(state, NodeState.GONE):
+    if state.phase is Phase.RELEASING and not any_alive(state, NodeState.GONE):
         return replace(state, phase=Phase.ENDED, patience_until=None), (EndRun(),)
     return state, ()
 

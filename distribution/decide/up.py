@@ -73,4 +73,5 @@ def process_started(state: State, event: ProcessStarted, now: float) -> Decision
     )
     # torchrun's own restart: what failed in its last round is no longer what decides.
     cause = None if process.status.has_ended else state.cause
-    return replace(with_process(state, event.rank, fresh), cause=cause), ()
+    state = with_process(state, event.rank, fresh)
+    return state if cause is state.cause else replace(state, cause=cause), ()

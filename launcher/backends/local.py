@@ -69,7 +69,8 @@ class LocalNodes:
     ) -> LocalNode:
         """Start a node's keeper and agent; node 0's first keeper has been there since before the job was known."""
         keeper, self._first = self._first, None
-        return LocalNode(loop, config, on_ready, on_gone, keeper or KeeperProcess(config.python, config.zip, config.tag))
+        keeper = keeper or KeeperProcess(config.python, config.zip, config.tag)
+        return LocalNode(loop, config, on_ready, on_gone, keeper)
 
 
 class LocalNode:

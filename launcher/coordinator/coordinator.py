@@ -33,6 +33,7 @@ from .nodes import Nodes
 from .order import Order
 from .recorder import Recorder
 from .session import Session
+from .starts import Starts
 from .verdict import shell_exit_code
 from .watchers import Watchers, Wish
 
@@ -71,7 +72,9 @@ class Coordinator:
         helpers = frozenset(process.rank for process in self._plan.processes if not process.ends_run)
         self._state = first_state(_policy(order, self._plan), slots, time.monotonic(), helpers)
         self._session = Session(self.loop, order.terminal)
+        self._starts: Starts | None = None
         self._wake_timer: int | None = None
+        self._wake_at: float | None = None
         self._called_failure: Finish | None = None
         self._report: Report | None = None
 
@@ -144,12 +147,15 @@ class Coordinator:
             _ACTIONS[type(action)](self, action)
 
     def _set_wake_timer(self) -> None:
+        wake_at = self._state.wake_at
         if self._wake_timer is not None:
+            if wake_at == self._wake_at:
+                return  # As after most events, of which there may be ten thousands.
             self.loop.cancel(self._wake_timer)
             self._wake_timer = None
-        if self._state.wake_at is not None:
-            delay = max(0.0, self._state.wake_at - time.monotonic())
-            self._wake_timer = self.loop.call_later(delay, self._time_passed)
+        if wake_at is not None:
+            self._wake_timer = self.loop.call_later(max(0.0, wake_at - time.monotonic()), self._time_passed)
+        self._wake_at = wake_at
 
     def _time_passed(self) -> None:
         self._wake_timer = None
@@ -184,11 +190,13 @@ class Coordinator:
             return
         self._plan = self._make_plan()
         self._recorder.planned(self._plan, self._state)
+        self._starts = Starts(self._plan, self._order.terminal)
         for node in self._plan.nodes:
             self._start_processes_of(node)
 
     def _start_processes_of(self, node: NodePlan) -> None:
-        self._nodes.tell(node.node.index, messages.Start(node, self._order.terminal))
+        assert self._starts is not None
+        self._nodes.tell_line(node.node.index, self._starts.line(node))
 
     def launch_node(self, action: actions.LaunchNode) -> None:
         """Start a lost node's agent again."""
@@ -302,7 +310,7 @@ class Coordinator:
         )
         if self._called_failure is not None:
             recorder.edit(self._called_failure)  # Before anybody reads that it was only stopped.
-        recorder.write_now()
+        recorder.write_now(whole=True)
         recorder.event(history.run_ended(recorder.record))
         self._watchers.flush()
         self._look_at_requests()

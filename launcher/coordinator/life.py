@@ -18,12 +18,14 @@ from regiment.jobs.workspace import RunFolder, Workspace
 
 from ..backends.keepers import FirstKeeper
 from ..backends.local import LocalNodes
+from ..node.limits import raise_limits
 from .coordinator import Coordinator
 from .order import Order
 
 
 def see_through(first: FirstKeeper) -> None:
     """Take an order from standard input, a socket to whoever wants the run, and see it through."""
+    raise_limits()  # Each node takes open files.
     owner = socket.socket(fileno=os.dup(0))
     order, lock = _take_order(owner)
     folder = Workspace(Path(order.workspace)).run(order.run_id)

@@ -20,7 +20,7 @@ from regiment.jobs.workspace import RunFolder
 from ..backends.backend import Backend, StartedNode
 from ..backends.local import machine_shares
 from ..node import messages, processes
-from ..node.channel import Channel
+from ..node.channel import Channel, encode
 from ..node.config import NodeConfig
 from ..node.loop import Loop
 from ..node.tag import tag_of
@@ -79,6 +79,8 @@ class Nodes:
         self._shares = machine_shares(self._count)
         self._numa = processes.numa_nodes()
         self._ports: dict[int, tuple[int, ...]] = {}
+        self._awaited: set[int] = set()
+        """Nodes that have not said yet that they hold their ports."""
         self._machines: list[StartedNode] = []
         self._agents: dict[int, Channel] = {}
         self._hellos: dict[int, messages.AgentHello] = {}
@@ -98,8 +100,12 @@ class Nodes:
         if isinstance(message, messages.Release):
             self._released.add(index)
             self._pulse.forget(index)
+        self.tell_line(index, encode(messages.pack(message)))
+
+    def tell_line(self, index: int, line: bytes) -> None:
+        """Say what is encoded already."""
         if index in self._agents:
-            self._agents[index].send(messages.pack(message))
+            self._agents[index].send_line(line)
 
     def fence(self, index: int) -> list[int]:
         """Kill what a lost node may still run, agent and keeper included; gives the pids that would not die."""
@@ -130,10 +136,10 @@ class Nodes:
     def reserve_ports(self) -> None:
         """Have the nodes hold the ports the processes need: one on node 0 to meet at, and one each where wanted."""
         self._ports = {}
-        for index in range(self._count):
-            count = self._port_count(index)
-            if count:
-                self.tell(index, messages.ReservePorts(count))
+        counts = {index: count for index in range(self._count) if (count := self._port_count(index))}
+        self._awaited = set(counts)
+        for index, count in counts.items():
+            self.tell(index, messages.ReservePorts(count))
 
     def _port_count(self, index: int) -> int:
         return (self._slots[index] if wants_ports(self._order.spec) else 0) + (1 if index == 0 else 0)
@@ -241,8 +247,9 @@ class Nodes:
                 self._happened(events.NodeUp(index))
             case messages.PortsReserved(ports):
                 self._ports[index] = ports
-                if all(self._port_count(i) == len(self._ports.get(i, ())) for i in range(self._count)):
+                if self._awaited == {index}:
                     self._on_ports()
+                self._awaited.discard(index)
             case messages.RemoteShell():
                 self._reach(index, message)
             case messages.DaemonEnded(origin, call, status, signal_name):
@@ -273,9 +280,9 @@ class Nodes:
 
     def _reach(self, index: int, call: messages.RemoteShell) -> None:
         """Pass on what a node's launcher wants to run on another node."""
-        targets = [i for i in self._agents if f"node-{i}" == call.host]
-        if targets:
-            self.tell(targets[0], messages.StartDaemon(index, call.call, call.line))
+        target = _index_of(call.host)
+        if target in self._agents:
+            self.tell(target, messages.StartDaemon(index, call.call, call.line))
         else:
             self._recorder.note("warning", f"node-{index} wanted to reach {call.host!r}, which is no node of this run")
             self.tell(index, messages.RemoteShellEnded(call.call, 255))
@@ -299,3 +306,9 @@ class Nodes:
                 return events.NodeStopped(index, has_new_outputs)
             case messages.Collected():
                 return events.NodeCollected(index)
+
+
+def _index_of(node_id: str) -> int:
+    """Give the number of a node; -1 where that is nobody's name."""
+    number = node_id.removeprefix("node-")
+    return int(number) if number.isdecimal() and node_id == f"node-{int(number)}" else -1

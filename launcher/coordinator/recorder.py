@@ -8,22 +8,26 @@ from typing import Any
 
 from regiment.distribution import history
 from regiment.distribution.plan import Plan
-from regiment.distribution.planner import masked_plan
+from regiment.distribution.planner import plan_pieces
 from regiment.distribution.report import Report, markdown
-from regiment.distribution.state import Phase, State
+from regiment.distribution.state import State
 from regiment.jobs.changes import changing
 from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import Edit, Finish, apply_edit
-from regiment.jobs.files import append_text, private_folder, replace_file, replace_json
+from regiment.jobs.files import replace_file, replace_json, replace_pieces
 from regiment.jobs.journal import Journal
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import RunRecord, RunStatus, utc_text, write_record
-from regiment.jobs.workspace import RunFolder, node_log_prefix
+from regiment.jobs.record import RunRecord, utc_text, write_record
+from regiment.jobs.workspace import RunFolder
 
+from ..node.channel import encode
 from ..node.loop import Loop
+from .statusfiles import StatusFiles
 
 _REWRITE_INTERVAL = 0.2
 """Seconds between two rewrites of the status files."""
+_SHARE = 9
+"""How many times as long as a rewrite took it is to the next at least: a tenth of the time goes there at most."""
 
 
 _OWN_LOGS = {
@@ -40,20 +44,21 @@ class Recorder:
         self._loop = loop
         self._folder = folder
         self.record = record
-        self.tell: Callable[[dict[str, Any]], None] = lambda event: None
-        """Gets every event after it is on disk."""
-        self.events: list[dict[str, Any]] = []
+        self.tell: Callable[[bytes], None] = lambda line: None
+        """Gets every event, as a line of JSON, after it is on disk."""
+        self.events: list[bytes] = []
         self._journal = Journal(folder.events)
+        self._own_logs: dict[str, Journal] = {}
         self._told: set[str | None] = set()
         # All times of a run are one reading of the wall clock plus monotonic time, so they never run backwards.
         self.started_at = time.monotonic()
         self._wall_offset = time.time() - self.started_at
-        self._plan: Plan | None = None
+        self._files = StatusFiles(folder, self.utc)
         self._state: State | None = None
         self._is_said = False
         """Whether the status is what somebody has said, from now on, and not what the state is."""
         self._due = False
-        self._written_at = -_REWRITE_INTERVAL
+        self._due_at = 0.0
 
     def utc(self, at: float | None) -> str | None:
         """Give a time of the monotonic clock as UTC text."""
@@ -68,10 +73,11 @@ class Recorder:
             "at": round(now - self.started_at, 6),
             **happening,
         }
-        self.events.append(event)
-        error = _error_of(lambda: self._journal.append(event))
+        line = encode(event)
+        self.events.append(line)
+        error = _error_of(lambda: self._journal.append_line(line))
         # Told before the trouble with writing it is: viewers take nothing for new that is older than the last they saw.
-        self.tell(event)
+        self.tell(line)
         self._complain(error)
 
     def _attempt(self, write: Callable[[], None]) -> None:
@@ -96,20 +102,12 @@ class Recorder:
 
     def planned(self, plan: Plan, state: State) -> None:
         """Write the plan, without secrets, and who runs where."""
-        self._plan, self._state = plan, state
-        self._attempt(lambda: self._write_plan(plan))
+        self._state = state
+        self._attempt(lambda: self._write_plan(plan, state))
 
-    def _write_plan(self, plan: Plan) -> None:
-        replace_json(self._folder.plan, to_plain(masked_plan(plan)))
-        logs = self._folder.attempt_logs(plan.attempt)
-        everywhere = tuple(range(len(plan.nodes)))
-        replace_json(logs / "process_info.json", history.process_info(plan, everywhere))
-        for node in plan.nodes:
-            prefix = node_log_prefix(node.node.node_id, len(plan.nodes))
-            if prefix:
-                folder = logs / prefix
-                private_folder(folder)
-                replace_json(folder / "process_info.json", history.process_info(plan, (node.node.index,)))
+    def _write_plan(self, plan: Plan, state: State) -> None:
+        replace_pieces(self._folder.plan, plan_pieces(plan))
+        self._files.planned(plan, state)
 
     def follow(self, old: State, new: State) -> None:
         """Record what changed between two states."""
@@ -121,21 +119,24 @@ class Recorder:
             self.event(happening)
             if happening["event"] == "node":
                 self._log_node(happening["nodeId"], happening["state"])
-        if not self._due:
-            self._due = True
-            wait = self._written_at + _REWRITE_INTERVAL - time.monotonic()
-            self._loop.call_later(max(0.0, wait), self._rewrite)
+        self._rewrite_soon()
 
     def _log_node(self, node_id: str, state: str) -> None:
         """Add a node's step to the log of making ready or of releasing, which Azure ML keeps beside its own."""
         name = _OWN_LOGS.get(state)
         if name is not None:
             line = f"{self.utc(time.monotonic())} {node_id} {state}\n"
-            self._attempt(lambda: append_text(self._folder.own_logs / name, line))
+            self._attempt(lambda: self._own_log(name).append_line(line.encode()))
+
+    def _own_log(self, name: str) -> Journal:
+        """Give one of the run's own logs, which stays open: with many nodes it gets many lines."""
+        if name not in self._own_logs:
+            self._own_logs[name] = Journal(self._folder.own_logs / name)
+        return self._own_logs[name]
 
     def attempt_ended(self, report: Report | None) -> None:
         """Write down an attempt's last state and why it failed where that stays, with its logs."""
-        self._attempt(self._write_process_status)
+        self._attempt(lambda: self._write_status(whole=True))
         if report is not None:
             folder = self._folder.attempt(report.attempt)
             self._attempt(lambda: replace_json(folder / self._folder.report_data.name, to_plain(report)))
@@ -161,16 +162,31 @@ class Recorder:
         with changing(self._folder.workspace, [self._folder.run_id]):
             self._write_run()
 
-    def write_now(self) -> None:
-        """Bring `run.json` and the status files up to date."""
-        self._written_at = time.monotonic()
+    def write_now(self, *, whole: bool = False) -> None:
+        """Bring `run.json` and the status files up to date; those of many nodes later on, unless `whole`."""
+        began = time.monotonic()
         self._attempt(self._write_run)
-        self._attempt(self._write_process_status)
+        self._attempt(lambda: self._write_status(whole=whole))
+        now = time.monotonic()
+        self._due_at = now + max(_REWRITE_INTERVAL, _SHARE * (now - began))
+
+    def _write_status(self, *, whole: bool) -> None:
+        if self._state is not None and not self._files.write(self._state, whole=whole):
+            self._rewrite_soon()
+
+    def _rewrite_soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._loop.call_later(max(0.0, self._due_at - time.monotonic()), self._rewrite)
 
     def _write_run(self) -> None:
         state = self._state
         if state is not None:
-            nodes = tuple(replace(node, state=history.node_word(state, node.index)) for node in self.record.nodes)
+            words = (history.node_word(state, node.index) for node in self.record.nodes)
+            nodes = tuple(
+                node if node.state == word else replace(node, state=word)
+                for node, word in zip(self.record.nodes, words, strict=True)
+            )
             status = self.record.status if self._is_said else state.status
             self.record = replace(self.record, status=status, nodes=nodes, preempting=state.preempting)
         write_record(self._folder.record, self.record)
@@ -178,44 +194,6 @@ class Recorder:
     def _rewrite(self) -> None:
         self._due = False
         self.write_now()
-
-    def _write_process_status(self) -> None:
-        plan, state = self._plan, self._state
-        if plan is None or state is None:
-            return
-        logs = self._folder.attempt_logs(plan.attempt)
-        rows = [self._status_row(plan, state, rank) for rank in range(len(state.processes))]
-        head = {
-            "schema": 1,
-            "runId": plan.run_id,
-            "attempt": plan.attempt,
-            # Between two attempts the file is the earlier one's, which has failed; the run goes on.
-            "status": (RunStatus.FAILED if state.phase is Phase.BETWEEN else state.status).value,
-            "updatedUtc": self.utc(time.monotonic()),
-        }
-        replace_json(logs / "process_status.json", {**head, "processes": rows})
-        for node in plan.nodes:
-            prefix = node_log_prefix(node.node.node_id, len(plan.nodes))
-            if prefix:
-                own = [row for row in rows if row["nodeRank"] == node.node.index]
-                replace_json(logs / prefix / "process_status.json", {**head, "processes": own})
-
-    def _status_row(self, plan: Plan, state: State, rank: int) -> dict[str, Any]:
-        process = state.processes[rank]
-        row = history.process_row(plan, rank)
-        log = row.pop("log")
-        row.pop("taskType")
-        return {
-            **row,
-            "pid": process.pid,
-            "status": process.status.value,
-            "exitCode": process.exit_code,
-            "signal": process.signal,
-            "startTimeUtc": self.utc(process.started_at),
-            "endTimeUtc": self.utc(process.ended_at),
-            "firstFailure": history.is_first_failure(state, rank),
-            "log": log,
-        }
 
 
 def _error_of(write: Callable[[], None]) -> OSError | None:

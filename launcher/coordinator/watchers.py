@@ -49,10 +49,10 @@ class Watchers:
         self._owner.send({"event": "accepted"})
         self._start(self._owner)
 
-    def tell(self, event: dict[str, Any]) -> None:
-        """Tell everybody."""
+    def tell(self, line: bytes) -> None:
+        """Tell everybody of an event, which is encoded already."""
         for channel in self._watching:
-            channel.send(event)
+            channel.send_line(line)
 
     def log_grew(self, rank: int, size: int) -> None:
         """Tell everybody that a log has at least this many bytes."""
@@ -88,8 +88,8 @@ class Watchers:
             self._on_wish(message)
 
     def _start(self, channel: Channel) -> None:
-        for event in self._recorder.events:
-            channel.send(event)
+        for line in self._recorder.events:
+            channel.send_line(line)
         for rank, size in self._log_sizes.items():
             channel.send({"event": "log", "rank": rank, "size": size})
         self._watching.append(channel)

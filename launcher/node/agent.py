@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.plain import from_plain
 
@@ -218,7 +219,8 @@ class Agent:
         order = self._workplace.order
         if order is not None:
             os.chdir(order.working_folder)
-            self._ranks.start(message, Path(order.logs))
+            environ = {**message.environ, **message.plan.environ}
+            self._ranks.start(replace(message, plan=replace(message.plan, environ=environ)), Path(order.logs))
 
     def start_daemon(self, message: messages.StartDaemon) -> None:
         """Run what the launcher on another node wants to run here."""

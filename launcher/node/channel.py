@@ -14,6 +14,7 @@ from .loop import Loop
 MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes; a longer line ends the connection."""
 _READ_SIZE = 256 * 1024
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 class Channel:
@@ -43,9 +44,12 @@ class Channel:
 
     def send(self, message: dict[str, Any], *, fds: tuple[int, ...] = ()) -> None:
         """Send a message, with open files where the other side needs some; never waits."""
+        self.send_line(encode(message), fds=fds)
+
+    def send_line(self, data: bytes, *, fds: tuple[int, ...] = ()) -> None:
+        """Send a message that is encoded already, newline and all."""
         if self.closed:
             return
-        data = encode(message)
         if fds:
             # Files travel with the first bytes of their message, so nothing may be queued before it.
             assert not self._outgoing
@@ -121,7 +125,7 @@ class Channel:
 
 def encode(message: dict[str, Any]) -> bytes:
     """Give a message's line."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    return _COMPACT.encode(message).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any] | None:

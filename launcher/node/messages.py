@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from regiment.distribution.circumstances import Circumstances
 from regiment.distribution.plan import NodePlan
-from regiment.jobs.dataclass import dataclass
+from regiment.jobs.dataclass import dataclass, field
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.plain import PlainError, from_plain, to_plain
 
@@ -71,6 +72,8 @@ class Start:
 
     plan: NodePlan
     terminal: Terminal | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """What the processes of all nodes get besides; with many nodes it is long, and encoded once for all."""
     type: Literal["start"] = "start"
 
 

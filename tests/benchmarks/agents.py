@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -117,7 +116,7 @@ def _hello(node: int, message: Message) -> Message:
 
 _ANSWERS: dict[str, Callable[[int, Message], Message]] = {
     "coordinatorHello": _hello,
-    "reservePorts": lambda node, message: {"type": "portsReserved", "ports": [20_000 + i for i in range(message["count"])]},
+    "reservePorts": lambda node, message: {"type": "portsReserved", "ports": list(range(1, 1 + message["count"]))},
     "prepare": lambda node, message: {"type": "prepared"},
     "stop": lambda node, message: {"type": "stopped"},
     "collect": lambda node, message: {"type": "collected"},
@@ -138,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

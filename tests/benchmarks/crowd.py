@@ -1,4 +1,4 @@
-"""A run with thousands of simulated agents and a real coordinator: `python crowd.py NODES RANKS AGENT_PROCESSES FOLDER`.
+"""A run with thousands of simulated agents and a real coordinator: `crowd.py NODES RANKS AGENT_PROCESSES FOLDER`.
 
 The coordinator is the real one, with the real loop, plan, record and run folder; what it takes for nodes are the agents
 of agents.py. Prints what it took, as JSON.
@@ -25,9 +25,14 @@ from regiment.jobs.workspace import RunFolder, Workspace
 from regiment.launcher.coordinator.coordinator import Coordinator
 from regiment.launcher.coordinator.order import Order
 from regiment.launcher.node.config import NodeConfig
+from regiment.launcher.node.limits import raise_limits
 from regiment.launcher.node.loop import Loop
 
 _AGENTS = Path(__file__).with_name("agents.py")
+
+
+Ready = Callable[[dict[str, Any]], None]
+Gone = Callable[[], None]
 
 
 class _AgentProcess:
@@ -37,13 +42,13 @@ class _AgentProcess:
         self._process = subprocess.Popen([sys.executable, _AGENTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None and self._process.stdout is not None
         self.pid = self._process.pid
-        self._nodes: dict[int, tuple[Callable[[dict[str, Any]], None], Callable[[], None]]] = {}
+        self._nodes: dict[int, tuple[Ready, Gone]] = {}
         self._input = self._process.stdin
         self._output = self._process.stdout.fileno()
         self._rest = b""
         loop.on_read(self._output, lambda: self._read(loop))
 
-    def start(self, config: NodeConfig, on_ready: Callable[[dict[str, Any]], None], on_gone: Callable[[], None]) -> None:
+    def start(self, config: NodeConfig, on_ready: Ready, on_gone: Gone) -> None:
         """Have it be one node more."""
         self._nodes[config.node] = on_ready, on_gone
         self._input.write(json.dumps([config.node, config.socket]).encode() + b"\n")
@@ -82,9 +87,7 @@ class _SimulatedNodes:
         self._count = processes
         self._processes: list[_AgentProcess] = []
 
-    def start(
-        self, loop: Loop, config: NodeConfig, on_ready: Callable[[dict[str, Any]], None], on_gone: Callable[[], None]
-    ) -> _SimulatedNode:
+    def start(self, loop: Loop, config: NodeConfig, on_ready: Ready, on_gone: Gone) -> _SimulatedNode:
         """Have one of the processes be that node."""
         if len(self._processes) < self._count:
             self._processes.append(_AgentProcess(loop))
@@ -135,7 +138,7 @@ def _see_through(nodes: int, ranks: int, processes: int, root: Path) -> dict[str
     at: dict[str, float] = {}
     counts: dict[str, int] = {}
     for event in read_journal(folder.events):
-        word = event.get("state") if event["event"] == "node" else event["event"]
+        word = str(event["state"] if event["event"] == "node" else event["event"])
         at[word] = event["at"]
         counts[word] = counts.get(word, 0) + 1
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -155,6 +158,7 @@ def _see_through(nodes: int, ranks: int, processes: int, root: Path) -> dict[str
 
 def main() -> None:
     """See the run through."""
+    raise_limits()
     nodes, ranks, processes = map(int, sys.argv[1:4])
     print(json.dumps(_see_through(nodes, ranks, processes, Path(sys.argv[4]))))
 

@@ -64,8 +64,11 @@ def contract(environ: Mapping[str, str]) -> dict[str, str]:
 
 def planned(plan: dict[str, Any]) -> list[dict[str, str]]:
     """The contract's part of what a plan says each process gets, by rank."""
+    shared = plan.get("environ", {})  # In plan.json, what is the same for all nodes is there once.
     return [
-        contract({**node["environ"], **process["environ"]}) for node in plan["nodes"] for process in node["processes"]
+        contract({**shared, **node["environ"], **process["environ"]})
+        for node in plan["nodes"]
+        for process in node["processes"]
     ]
 
 
