@@ -8,10 +8,12 @@ the time that a message took.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
-from regiment.jobs.ledger import LedgerRow, RowKind, StartPhase
+from regiment.jobs.dataclass import dataclass, replace
+from regiment.jobs.ledger import LedgerRow, RowKind
+
+from .startphase import StartPhase
 
 Event = Mapping[str, Any]
 """One line of `events.jsonl`."""

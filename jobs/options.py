@@ -94,6 +94,7 @@ _TABLE: Table = {
     "restarts": Key(restarts, "how often the processes are started again after a failure (default: 0)"),
     "early_exit": Key(early_exit, "what is done when some processes have ended well and the others go on"),
     "preemption_grace": Key(seconds, "seconds from a preemption notice until the processes are stopped"),
+    "ledger": Key(yes_or_no, "Pythons tell of their imports, rendezvous and first step (default: false)"),
 }
 options: Reader = section(_TABLE)
 _OF_DISTRIBUTION = ("chief", "evaluator")

@@ -28,6 +28,7 @@ _PARTS = (
     "jobs/index.py",
     "jobs/journal.py",
     "jobs/ledger.py",
+    "jobs/ledger_file.py",
     "jobs/locations.py",
     "jobs/lock.py",
     "jobs/metric_values.py",

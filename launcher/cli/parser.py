@@ -116,6 +116,9 @@ def _job_flags(parser: argparse.ArgumentParser) -> None:
     add("--experiment", metavar="NAME", help="the experiment it belongs to (default: the current folder's name)")
     add("--timeout", type=_time_limit, metavar="SECONDS", help="cancel the run when it has taken that long")
     add("--grace", type=_seconds, metavar="SECONDS", help="between SIGTERM and SIGKILL (default: 30)")
+    add(
+        "--ledger", action="store_true", default=None, help="record imports, rendezvous and first step: show --timeline"
+    )
     add("--max-restarts", type=_not_negative, metavar="R", help="start again after a failure, so often (default: 0)")
 
 

@@ -289,6 +289,7 @@ def _options(spec: JobSpec, options: argparse.Namespace) -> Options:
         "stop_when": options.stop_when and StopWhen(options.stop_when),
         "bind": options.bind and Binding(options.bind),
         "grace": options.grace,
+        "ledger": options.ledger,
         "restarts": _restarts(spec.options.restarts, options.max_restarts),
         "mpirun": options.mpirun,
         "prefix": _prefix(options.prefix),

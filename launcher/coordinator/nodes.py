@@ -250,6 +250,8 @@ class Nodes:
                     self._happened(events.LauncherExited(index, None, signal_name, is_daemon=True))
             case messages.Noticed(name):
                 self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name))
+            case messages.Measured(row):
+                self._recorder.measured(row)
             case messages.LogGrew(rank, size):
                 self._on_log(rank, size)
             case messages.JobAsks():

@@ -92,6 +92,7 @@ def _tidy(socket_path: str) -> None:
     _try(os.unlink, socket_path)
     _try(os.unlink, f"{socket_path}.rsh")
     _try(os.unlink, f"{socket_path}.preemption")
+    _try(os.unlink, f"{socket_path}.marks")
     scratch.remove(f"{socket_path}.tmp")
     scratch.remove(scratch.shared_memory(socket_path))
     scratch.remove_socket_of_dead(f"{folder}/coordinator.sock")

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regiment.distribution.slowness import changes, shares, slower, slowest_of, spreads
+from regiment.distribution.startphase import StartPhase
 from regiment.distribution.timeline import Timeline, make_timelines
 from regiment.distribution.trace import make_trace
-from regiment.jobs.ledger import LedgerRow, RowKind, StartPhase
+from regiment.jobs.ledger import LedgerRow, RowKind
 
 QUEUED = 0.5
 """Seconds from the run's making to where its events count from."""
