@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from regiment.jobs.dataclass import dataclass, field
 
 from .circumstances import Circumstances
-from .lastwords import LoggedException
+
+if TYPE_CHECKING:
+    from .lastwords import LoggedException
 
 
 class CauseClass(Enum):

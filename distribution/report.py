@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import ExitStatus
@@ -15,9 +16,11 @@ from regiment.jobs.record import ProcessStatus, RunError
 from .causes import CauseClass, Evidence, classify
 from .circumstances import Circumstances, Memory
 from .decide.words import called, how_it_ended, left_early
-from .lastwords import LoggedException
 from .plan import Plan
 from .state import State
+
+if TYPE_CHECKING:
+    from .lastwords import LoggedException
 
 REPORT = "report.md"
 """The report's name in the run folder."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +42,7 @@ _REFUSED = ".refused"
 
 def leave(folder: Path, request: Request) -> Path:
     """Leave a request; gives its path. Raises FileNotFoundError where the run is gone."""
-    path = folder / f"{time.time_ns():020}-{secrets.token_hex(4)}.json"
+    path = folder / f"{time.time_ns():020}-{os.urandom(4).hex()}.json"
     while True:
         folder.mkdir(mode=0o700, exist_ok=True)
         try:

@@ -5,6 +5,7 @@ It runs where Regiment isn't installed, and nothing in a user's folder can shado
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import io
@@ -70,20 +71,35 @@ _EPOCH = (2020, 1, 1, 0, 0, 0)
 
 def packed_agent(cache: Path) -> Path:
     """Give the zip's path, making it first where this version has none in the cache yet."""
+    path = agent_zip(cache)
+    if not is_ours(path):
+        _write(path, _sources())
+    return path
+
+
+def agent_zip(cache: Path) -> Path:
+    """Give the path that this version's zip has, whether it is there or not."""
+    return cache / f"agent-{_digest()}.zip"
+
+
+@functools.cache
+def _sources() -> dict[str, bytes]:
     root = Path(next(iter(regiment.__path__)))
     sources = {f"regiment/{name}": (root / name).read_bytes() for name in _files(root)}
     sources["regiment/__init__.py"] = (root / "__init__.py").read_bytes()
     sources["__main__.py"] = b"from regiment.launcher.roles import main\n\nmain()\n"
+    return sources
+
+
+@functools.cache
+def _digest() -> str:
     digest = hashlib.sha256(importlib.util.MAGIC_NUMBER)
-    for name in sorted(sources):
-        digest.update(name.encode() + b"\0" + sources[name] + b"\0")
-    path = cache / f"agent-{digest.hexdigest()[:16]}.zip"
-    if not _is_ours(path):
-        _write(path, sources)
-    return path
+    for name, source in sorted(_sources().items()):
+        digest.update(name.encode() + b"\0" + source + b"\0")
+    return digest.hexdigest()[:16]
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
     """Say whether a zip is there that nobody else can have put there or changed: it is about to be run."""
     try:
         stat = path.stat(follow_symlinks=False)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import pwd
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -17,24 +15,21 @@ from regiment.distribution.tasks import node_slots
 from regiment.jobs.changes import changing
 from regiment.jobs.current_form import command_text
 from regiment.jobs.dataclass import dataclass, replace
-from regiment.jobs.errors import NodeError, UserError
+from regiment.jobs.errors import UserError
 from regiment.jobs.files import private_folder, replace_file
-from regiment.jobs.lock import RecordLock, lock_new
-from regiment.jobs.plain import to_plain
+from regiment.jobs.lock import lock_new
 from regiment.jobs.record import CoordinatorRecord, RunRecord, RunStatus, read_record, utc_text, write_record
 from regiment.jobs.spec import JobSpec, starts_through_torchrun
 from regiment.jobs.workspace import RunFolder, Workspace
 
 from .bundle import packed_agent
-from .coordinator.order import LOCK, Order
+from .coordinator.order import Order
+from .coordinatorstart import CoordinatorProcess
 from .mpi import find_mpirun
 from .node.messages import Terminal
 from .provenance import record_provenance, snapshot_notes, snapshot_properties
 from .runs import make_folder, new_run_id, this_process
 from .trust import check_is_ours
-
-_ACCEPT_LIMIT = 20.0
-"""Seconds a coordinator may take to take up its run."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +62,17 @@ def submit(
     attached: bool,
     terminal: Terminal | None = None,
     origin: Origin | None = None,
+    coordinator: CoordinatorProcess | None = None,
 ) -> Submission:
-    """Make the run's folder, snapshot its code, start its coordinator and wait until that has taken it up.
+    """Make the run's folder, snapshot its code, give it to a coordinator and wait until that has taken it up.
 
-    `terminal` is where one of its ranks reads and prints, if somebody wants it to himself.
+    `terminal` is where one of its ranks reads and prints, if somebody wants it to himself. `coordinator` is one that
+    has been started already.
     """
     check_launcher(spec)
     mpirun = find_mpirun(spec)
     run_id = _make_workspace(spec, workspace)
+    coordinator = coordinator or CoordinatorProcess(packed_agent(workspace.cache))
     with changing(workspace, [run_id]):
         folder = make_folder(workspace, run_id)
         try:
@@ -89,14 +87,14 @@ def submit(
         workspace=str(workspace.root),
         run_id=folder.run_id,
         attached=attached,
-        zip=str(packed_agent(workspace.cache)),
+        zip=str(coordinator.zip),
         python=sys.executable,
         agent_python=sys.executable,
         mpirun=mpirun,
         terminal=terminal,
     )
     with lock:
-        return Submission(folder, _start_coordinator(order, folder, lock), notes)
+        return Submission(folder, coordinator.take_up(order, folder, lock), notes)
 
 
 def _fill_folder(
@@ -198,42 +196,3 @@ def _user_name() -> str | None:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return None  # A container's made-up user has no name.
-
-
-def _start_coordinator(order: Order, folder: RunFolder, lock: RecordLock) -> socket.socket:
-    """Start the coordinator in a session of its own and hand it the order; secrets go through the socket only.
-
-    It inherits the lock on the record, which is not free for a moment from the making of the run to its end.
-    """
-    private_folder(folder.own_logs)
-    log = os.open(folder.own_logs / "coordinator.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    argv = [order.agent_python, "-I", "-S", order.zip, "coordinator"]
-    dup2 = os.POSIX_SPAWN_DUP2
-    actions = [(dup2, theirs.fileno(), 0), (dup2, log, 1), (dup2, log, 2), (dup2, lock.file, LOCK)]
-    pid = os.posix_spawn(
-        argv[0], argv, os.environ, file_actions=actions, setsid=True, setsigdef=[signal.SIGINT, signal.SIGPIPE]
-    )
-    theirs.close()
-    os.close(log)
-    ours.settimeout(_ACCEPT_LIMIT)
-    try:
-        ours.sendall(json.dumps(to_plain(order)).encode() + b"\n")
-        accepted = _read_line(ours)
-    except OSError:
-        accepted = b""
-    if b"accepted" not in accepted:
-        os.kill(pid, signal.SIGKILL)
-        raise NodeError(f"the coordinator did not take up the run; {folder.own_logs / 'coordinator.log'} says why")
-    return ours
-
-
-def _read_line(connection: socket.socket) -> bytes:
-    """Read one line and not a byte more: what follows is for the viewer."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = connection.recv(1)
-        if not byte:
-            break
-        line += byte
-    return line

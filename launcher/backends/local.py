@@ -11,12 +11,12 @@ from typing import Any
 
 from regiment.distribution.shares import shares
 from regiment.jobs.dataclass import dataclass
-from regiment.jobs.plain import to_plain
 
 from ..node import processes
 from ..node.cgroups import NodeGroup
 from ..node.config import NodeConfig
 from ..node.loop import Loop
+from .keepers import KeeperProcess
 
 _FENCE_LIMIT = 3.0
 """Seconds in which what is left of a lost node must be dead."""
@@ -66,6 +66,7 @@ class LocalNode:
         config: NodeConfig,
         on_ready: Callable[[dict[str, Any]], None],
         on_gone: Callable[[], None],
+        keeper: KeeperProcess,
     ) -> None:
         """`on_ready` gets the agent's first words: its socket and pids; `on_gone` says that the node is clean."""
         self._loop = loop
@@ -73,7 +74,8 @@ class LocalNode:
         self._on_ready = on_ready
         self._on_gone = on_gone
         self._received = b""
-        self.keeper, self._output = _spawn_keeper(config)
+        self.keeper, self._output = keeper.pid, keeper.output
+        keeper.keep(config)
         loop.on_read(self._output, self._read)
 
     def fence(self, others: frozenset[int]) -> list[int]:
@@ -103,24 +105,3 @@ class LocalNode:
         line, newline, self._received = self._received.partition(b"\n")
         if newline:
             self._on_ready(json.loads(line))
-
-
-def _spawn_keeper(config: NodeConfig) -> tuple[int, int]:
-    """Start a keeper in a session of its own; gives its pid and the end of the pipe it says hello on."""
-    input_read, input_write = os.pipe2(os.O_CLOEXEC)
-    output_read, output_write = os.pipe2(os.O_CLOEXEC)
-    environ = {**os.environ, processes.TAG: config.tag}
-    pid = os.posix_spawn(
-        config.python,
-        [config.python, "-I", "-S", config.zip, "keeper"],
-        environ,
-        file_actions=[(os.POSIX_SPAWN_DUP2, input_read, 0), (os.POSIX_SPAWN_DUP2, output_write, 1)],
-        setsid=True,
-        setsigmask=[],
-        setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE],
-    )
-    os.close(input_read)
-    os.close(output_write)
-    os.write(input_write, json.dumps(to_plain(config)).encode() + b"\n")
-    os.close(input_write)
-    return pid, output_read

@@ -314,7 +314,7 @@ _GROUPS = frozenset({"data", "compute", "experiments"})
 """Commands that are only groups of others."""
 
 _COMMANDS: dict[str, tuple[str, str, Add]] = {
-    "run": ("run:run", "run a job file or a command", _run_flags),
+    "run": ("start:run", "run a job file or a command", _run_flags),
     "plan": ("run:plan", "show what a run would start, without starting it", _plan_flags),
     "validate": ("run:validate", "check a job file", _validate_flags),
     "schema": ("run:schema", "print the JSON schema of the job file, for editors", _no_flags),

@@ -14,6 +14,7 @@ from regiment.jobs.record import read_record
 from regiment.jobs.workspace import RunFolder
 
 from ..backends.local import machine_shares
+from ..coordinatorstart import CoordinatorProcess
 from ..mpi import find_mpirun
 from ..node.asking import agent_of
 from ..node.messages import Terminal
@@ -23,8 +24,8 @@ from .output import answer, say
 from .request import check_interactive, check_prefix_program, check_prefix_ranks, read_request, workspace_of
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run a job and show it until it ends, or leave it running."""
+def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> int:
+    """Run a job and show it until it ends, or leave it running; by a coordinator that may have been started already."""
     request = read_request(options)
     check_prefix_program(request, options)
     agent = agent_of(os.environ)
@@ -39,7 +40,14 @@ def run(options: argparse.Namespace) -> int:
     workspace = workspace_of(options)
 
     def start(terminal: Terminal | None = None) -> Submission:
-        submission = submit(request.spec, request.text, workspace, attached=not options.detach, terminal=terminal)
+        submission = submit(
+            request.spec,
+            request.text,
+            workspace,
+            attached=not options.detach,
+            terminal=terminal,
+            coordinator=coordinator,
+        )
         for note in submission.notes:
             say(f"regiment: {note}", quiet=options.quiet)
         return submission

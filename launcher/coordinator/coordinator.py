@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -24,12 +25,12 @@ from regiment.jobs.record import CoordinatorRecord, NodeRecord, RunStatus, read_
 from regiment.jobs.requests import Cancel, Rejoin, Request, grant, pending, refuse
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
+from ..backends.keepers import FirstKeeper
 from ..node import messages, processes, scratch
 from ..node.loop import Loop
 from .collected import merge, remove_inputs
-from .investigation import investigate
 from .nodes import Nodes
-from .order import LOCK, Order
+from .order import Order
 from .recorder import Recorder
 from .session import Session
 from .verdict import shell_exit_code
@@ -42,8 +43,11 @@ _OWNER_GONE_GRACE = 2.0
 class Coordinator:
     """One run's coordinator."""
 
-    def __init__(self, order: Order, folder: RunFolder, owner: socket.socket) -> None:
+    def __init__(
+        self, order: Order, folder: RunFolder, owner: socket.socket, lock: RecordLock, first: FirstKeeper
+    ) -> None:
         self.loop = Loop()
+        self._lock = lock
         self._order = order
         self._spec = order.spec
         self._folder = folder
@@ -57,6 +61,7 @@ class Coordinator:
             folder,
             self._sockets,
             recorder,
+            first,
             happened=self._happened,
             on_ports=self._ports_reserved,
             on_log=watchers.log_grew,
@@ -82,6 +87,7 @@ class Coordinator:
         self._make_folders()
         self._introduce()
         self._nodes.start()
+        self.loop.post(_import_the_rest)  # While the agents start.
         self.loop.post(self._look_at_requests)  # From within the loop, which a request may end.
         self._set_wake_timer()
         self.loop.run()
@@ -93,7 +99,7 @@ class Coordinator:
         coordinator = CoordinatorRecord(
             pid, processes.start_ticks(pid) or 0, processes.boot_id(), socket.gethostname(), path
         )
-        RecordLock(LOCK).name_owner(coordinator.owner)
+        self._lock.name_owner(coordinator.owner)
         recorder.record = replace(
             recorder.record,
             coordinator=coordinator,
@@ -238,6 +244,8 @@ class Coordinator:
         self._happened(events.AttemptJudged(replace(cause, kind=report.cause.kind)))
 
     def _investigate(self) -> tuple[State, Report | None]:
+        from .investigation import investigate
+
         return investigate(self._folder, self._plan, self._state, self._nodes.circumstances)
 
     def end_attempt(self, action: actions.EndAttempt) -> None:
@@ -395,6 +403,11 @@ class Coordinator:
     def _told_of_preemption(self, number: signal.Signals) -> Callable[[], None]:
         source = f"its coordinator got {number.name}"
         return lambda: self._happened(events.PreemptionNoticed(source, number.name))
+
+
+def _import_the_rest() -> None:
+    """Import what only a verdict takes, before somebody can delete the packed agent."""
+    importlib.import_module(f"{__package__}.investigation")
 
 
 def _policy(order: Order, plan: Plan) -> Policy:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -18,11 +17,13 @@ from regiment.jobs.errors import ProtocolError
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.workspace import RunFolder
 
+from ..backends.keepers import FirstKeeper, KeeperProcess
 from ..backends.local import LocalNode, machine_shares
 from ..node import messages, processes
 from ..node.channel import Channel
 from ..node.config import NodeConfig
 from ..node.loop import Loop
+from ..node.tag import tag_of
 from .order import Order
 from .pulse import Pulse
 from .recorder import Recorder
@@ -56,6 +57,7 @@ class Nodes:
         folder: RunFolder,
         sockets: str,
         recorder: Recorder,
+        first: FirstKeeper,
         happened: Callable[[events.Event], None],
         on_ports: Callable[[], None],
         on_log: Callable[[int, int], None],
@@ -70,7 +72,8 @@ class Nodes:
         self._on_ports = on_ports
         self._on_log = on_log
         self._asked: Asked | None = None
-        self._token = os.urandom(8).hex()
+        self._token = first.token
+        self._first_keeper: KeeperProcess | None = first.process
         self._boot_id = processes.boot_id()
         self._count = order.spec.instance_count
         self._slots = node_slots(order.spec)
@@ -146,7 +149,7 @@ class Nodes:
         config = NodeConfig(
             node=index,
             node_id=f"node-{index}",
-            tag=f"{self._token}.{index}-{life}",
+            tag=tag_of(self._token, index, life),
             socket=f"{self._sockets}/node-{index}-{life}.sock" if life else f"{self._sockets}/node-{index}.sock",
             address="127.0.0.1",
             cpus=self._shares[index].cpus,
@@ -168,7 +171,12 @@ class Nodes:
             config,
             on_ready=lambda hello: self._connect(index, hello),
             on_gone=lambda: self._gone(index, life),
+            keeper=self._keeper(config),
         )
+
+    def _keeper(self, config: NodeConfig) -> KeeperProcess:
+        first, self._first_keeper = self._first_keeper, None
+        return first or KeeperProcess(config.python, config.zip, config.tag)
 
     def _gone(self, index: int, life: int) -> None:
         # The end of an earlier life of the node says nothing of the present one.

@@ -8,13 +8,13 @@ from regiment.jobs.spec import JobSpec
 
 from ..node.messages import Terminal
 
-LOCK = 3
-"""The descriptor by which a coordinator inherits the lock on its run's record, held since the run was made."""
-
 
 @dataclass(frozen=True)
 class Order:
-    """One run to be made; secrets are in it, so it travels through a socket and never lies in a file."""
+    """One run to be made; secrets are in it, so it travels through a socket and never lies in a file.
+
+    With it come two open files: the lock on the run's record, held since the run was made, and the coordinator's log.
+    """
 
     spec: JobSpec
     workspace: str

@@ -10,21 +10,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 from . import processes, scratch
 from .cgroups import NodeGroup
+from .tag import TAG
 
 _KILL_LIMIT = 10.0
 """Seconds after which processes that cannot be killed (stuck in the kernel) are left, and named."""
 
 
 def main() -> None:
-    """Run a node: read its configuration from standard input, start the agent, keep it."""
-    config = json.loads(sys.stdin.buffer.readline())
+    """Run a node: start the agent, read the node's configuration from standard input, keep the agent."""
     processes.become_subreaper("regiment-keeper")
     # Terminal signals are the coordinator's business; whoever wants the node to end tells its agent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -33,15 +33,27 @@ def main() -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     lifeline_read, lifeline_write = os.pipe()
+    agents, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     keeper = os.getpid()
-    group = NodeGroup(config["tag"])
+    group = NodeGroup(os.environ[TAG])
     agent = os.fork()
     if agent == 0:
         os.close(lifeline_write)
-        _become_agent(config, keeper, lifeline_read, group)
+        ours.close()
+        _become_agent(agents, keeper, lifeline_read, group)
+    os.close(lifeline_read)
+    agents.close()
+    line = _take_config(socket.socket(fileno=os.dup(0)))
+    with ours:
+        if line:
+            sent = socket.send_fds(ours, [line], [2])
+            ours.sendall(line[sent:])
+    if not line:
+        _wait_for(agent)  # There is to be no node, as the agent sees too.
+        return
+    config = json.loads(line)
     # Meanwhile the agent starts up: the kernel takes some 10 ms for this.
     group.make(agent)
-    os.close(lifeline_read)
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         _forward(number, agent)
     _wait_for(agent)
@@ -53,12 +65,28 @@ def main() -> None:
     _tidy(config["socket"])
 
 
-def _become_agent(config: dict[str, Any], keeper: int, lifeline: int, group: NodeGroup) -> None:
+def _take_config(giver: socket.socket) -> bytes:
+    """Wait for the node's configuration, with which comes our standard error; nothing where there is to be no node."""
+    data = b""
+    while not data.endswith(b"\n"):
+        part, files, _, _ = socket.recv_fds(giver, 1 << 16, 1)
+        if not part:
+            return b""
+        data += part
+        for file in files:
+            os.dup2(file, 2)
+            os.close(file)
+    return data
+
+
+def _become_agent(giver: socket.socket, keeper: int, lifeline: int, group: NodeGroup) -> None:
     status = 70
     try:
         from .agent import run_agent
 
-        status = run_agent(config, keeper, lifeline, group)
+        with giver:
+            config = _take_config(giver)
+        status = run_agent(json.loads(config), keeper, lifeline, group) if config else 0
     except BaseException:  # noqa: BLE001  (this child must end here, and say why)
         import traceback
 

@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-TAG = "REGIMENT_TAG"
-"""The variable every process of a run carries; its value is the run's token and the node's index."""
+from .tag import TAG
 
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36

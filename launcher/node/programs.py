@@ -19,10 +19,11 @@ from regiment.distribution.plan import (
     ProcessPlan,
 )
 
-from . import processes, scratch
+from . import scratch
 from .config import NodeConfig
 from .python_start import GUARD, LEDGER
 from .spawn import shell
+from .tag import TAG
 
 
 def marks_path(config: NodeConfig) -> str:
@@ -38,7 +39,7 @@ class Programs:
         self.preemption_file = f"{config.socket}.preemption"
         """What the processes find written there once a notice has come; the keeper removes it."""
         self.own: Mapping[str, str] = {
-            processes.TAG: config.tag,
+            TAG: config.tag,
             "REGIMENT_SOCKET": config.socket,
             "REGIMENT_PREEMPTION_FILE": self.preemption_file,
             "REGIMENT_METRICS": config.metrics,

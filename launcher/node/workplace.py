@@ -13,10 +13,11 @@ from regiment.distribution.environment import merged
 from regiment.distribution.plan import NodePlan
 from regiment.jobs.files import private_folder
 
-from . import folders, messages, processes, scratch
+from . import folders, messages, scratch
 from .config import NodeConfig
 from .nodelog import Kind, NodeLog
 from .progress import NewOutputs
+from .tag import TAG
 
 if TYPE_CHECKING:
     from .inputs import Inputs
@@ -141,7 +142,7 @@ class Workplace:
         fetchers = Fetchers(
             own_argv=(config.python, "-I", "-S", config.zip, "fetch"),
             jobs_argv=(plan.node.python, config.zip, "fetch"),
-            environ=merged(os.environ, plan.defaults, plan.path_first, plan.environ, {processes.TAG: config.tag}),
+            environ=merged(os.environ, plan.defaults, plan.path_first, plan.environ, {TAG: config.tag}),
             folder=config.fetched,
         )
 

@@ -1,0 +1,69 @@
+"""From the order to the end of the run: a coordinator never goes without a word."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+from regiment.jobs.dataclass import replace
+from regiment.jobs.errors import ExitStatus
+from regiment.jobs.lock import RecordLock
+from regiment.jobs.plain import from_plain
+from regiment.jobs.record import RunError, RunStatus, read_record, utc_text, write_record
+from regiment.jobs.workspace import RunFolder, Workspace
+
+from ..backends.keepers import FirstKeeper
+from .coordinator import Coordinator
+from .order import Order
+
+
+def see_through(first: FirstKeeper) -> None:
+    """Take an order from standard input, a socket to whoever wants the run, and see it through."""
+    owner = socket.socket(fileno=os.dup(0))
+    order, lock = _take_order(owner)
+    folder = Workspace(Path(order.workspace)).run(order.run_id)
+    try:
+        Coordinator(order, folder, owner, lock, first).run()
+    except Exception:  # noqa: BLE001  (whatever it was, the record has to say that the run is over)
+        import traceback
+
+        traceback.print_exc()
+        _record_own_fault(folder)
+        sys.exit(int(ExitStatus.INTERNAL_ERROR))
+
+
+def _take_order(owner: socket.socket) -> tuple[Order, RecordLock]:
+    """Wait for the order; its log becomes our output. Nobody may want a run after all, and then we just end."""
+    data, files = b"", []
+    while not data.endswith(b"\n"):
+        part, new, _, _ = socket.recv_fds(owner, 1 << 16, 2)
+        if not part:
+            sys.exit(0)
+        data += part
+        files += new
+    lock, log = files
+    os.set_inheritable(lock, False)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    return from_plain(Order, json.loads(data)), RecordLock(lock)
+
+
+def _record_own_fault(folder: RunFolder) -> None:
+    """Mark the run failed by us; its agents notice our end and stop what runs."""
+    log = folder.own_logs / "coordinator.log"
+    error = RunError(
+        f"Regiment's coordinator failed; {log} says how. Please report it.", log="logs/azureml/coordinator.log"
+    )
+    record = replace(
+        read_record(folder.record),
+        status=RunStatus.FAILED,
+        error=error,
+        exit_status=int(ExitStatus.INTERNAL_ERROR),
+        end_time_utc=utc_text(time.time()),
+    )
+    write_record(folder.record, record)
