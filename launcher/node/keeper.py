@@ -46,8 +46,9 @@ def main() -> None:
     line = _take_config(socket.socket(fileno=os.dup(0)))
     with ours:
         if line:
-            sent = socket.send_fds(ours, [line], [2])
-            ours.sendall(line[sent:])
+            rest = line[socket.send_fds(ours, [line], [2]) :]
+            if rest:  # Who has it all may have hung up by now, and then even nothing cannot be sent.
+                ours.sendall(rest)
     if not line:
         _wait_for(agent)  # There is to be no node, as the agent sees too.
         return
