@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -121,3 +122,31 @@ def test_an_output_that_is_called_like_a_node_is_refused(lab: Lab) -> None:
     assert result.returncode == 2
     assert "rename it" in result.stderr
     assert Path(lab.folder / ".regiment").exists() is False
+
+
+DEEP = """\
+import os
+import subprocess
+os.makedirs("outputs", exist_ok=True)
+os.chdir("outputs")
+for _ in range(1200):
+    os.mkdir("d")
+    os.chdir("d")
+open("model-" + os.environ["RANK"], "w").close()
+"""
+
+
+def test_folders_a_thousand_levels_deep_are_collected(lab: Lab) -> None:
+    lab.write("src/deep.py", DEEP)
+    job = {"command": "python deep.py", "code": "src", "resources": {"instance_count": 2}, "experiment_name": "e"}
+    lab.write("job.yml", yaml.safe_dump(job))
+    assert lab.run("run", "job.yml", "--name", "r").returncode == 0
+    outputs = lab.run_folder("r") / "outputs"
+    own, other = outputs.joinpath(*["d"] * 1200), (outputs / "node-1").joinpath(*["d"] * 1200)
+    try:
+        assert (own / "model-0").exists()
+        assert (own / "model-1").exists() or (other / "model-1").exists()
+        assert no_scratch(lab)
+    finally:
+        # pytest's own way of removing folders calls itself for each level.
+        subprocess.run(["rm", "-rf", str(lab.folder / ".regiment")], check=True)
