@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 import yaml
 
 from .conftest import GUARD, Lab
@@ -136,6 +137,7 @@ open("model", "w").close()
 """
 
 
+@pytest.mark.slow
 def test_folders_a_thousand_levels_deep_are_collected(lab: Lab) -> None:
     lab.write("src/deep.py", DEEP)
     lab.write("job.yml", yaml.safe_dump({"command": "python deep.py", "code": "src", "experiment_name": "e"}))
