@@ -69,7 +69,7 @@ def _keep_apart(path: Path, target: Path, node_id: str, relative: Path) -> Path:
 
 def _parents_are_folders(path: Path) -> bool:
     """Say whether a file can be made at this path: every part above it that exists is a folder."""
-    return all(parent.is_dir() or not os.path.lexists(parent) for parent in path.parents)
+    return path.parent.is_dir() or all(parent.is_dir() or not os.path.lexists(parent) for parent in path.parents)
 
 
 def _remove_if_empty(folder: Path) -> None:
