@@ -50,7 +50,13 @@ def collect(
         return moved, problems
     private_folder(target)
     for folder, relative in below(written, leave_out):
-        for entry in os.scandir(folder):
+        try:
+            with os.scandir(folder) as found:
+                entries = list(found)
+        except OSError as error:
+            problems.append(f"{relative}: {error.strerror}")
+            continue
+        for entry in entries:
             if relative == "." and entry.name in leave_out:
                 continue
             try:
@@ -140,9 +146,28 @@ def is_unchanged(path: Path, original: Path) -> bool:
     return not original.is_symlink() and original.is_file() and same_content(path, original)
 
 
+def entries_below(root: Path) -> Iterator[Path]:
+    """Give everything below `root`; links are not followed."""
+    for folder, _ in below(root):
+        try:
+            yield from (Path(folder, name) for name in os.listdir(folder))
+        except OSError:
+            continue  # It has just gone, or its path is too long.
+
+
 def below(root: Path, leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
     """Give every folder below `root`, itself first, with its path relative to `root`; links are not followed."""
-    for folder, names, _ in os.walk(root):
-        if folder == str(root):
-            names[:] = [name for name in names if name not in leave_out]
-        yield folder, os.path.relpath(folder, root)
+    # Not by os.walk, which before Python 3.12 calls itself for each level: a job may write a thousand of them.
+    waiting = [(str(root), ".")]
+    while waiting:
+        folder, relative = waiting.pop()
+        yield folder, relative
+        try:
+            with os.scandir(folder) as entries:
+                names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue  # It has just gone, or its path is too long; whoever looks into it finds out.
+        left_out = leave_out if relative == "." else ()
+        waiting += [
+            (f"{folder}/{name}", os.path.normpath(f"{relative}/{name}")) for name in names if name not in left_out
+        ]
