@@ -99,6 +99,8 @@ class NodePlan:
     launcher: LauncherPlan | None = None
     preload: tuple[str, ...] | None = None
     """The modules to import once before the processes are forked; None where they are not forked."""
+    ledger: bool = False
+    """Whether the processes' Pythons tell how far they have come."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from statistics import median
 
-from regiment.jobs.ledger import WAITING, StartPhase
+from regiment.jobs.dataclass import dataclass, replace
 
-from .timeline import NodeStart, Span, Timeline
+from .startphase import WAITING, StartPhase
+from .timeline import Detail, NodeStart, Span, Timeline
 
 _NOTICEABLE = 0.1
 """Seconds below which nobody stands out."""
@@ -24,6 +24,7 @@ class Share:
     rank: int | None
     """None for a node none of whose processes has come that far."""
     spans: tuple[Span, ...]
+    details: tuple[Detail, ...] = ()
 
     def seconds(self, phase: StartPhase) -> float:
         """How long it was in a phase, of which there may be several spans."""
@@ -57,6 +58,8 @@ class Slowest:
     """What the others take, half of them more and half of them less."""
     stands_out: bool
     """Whether that is worth a word."""
+    text: str = ""
+    """What it was about, where that is known: the module that took so much longer to import, say."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def shares(timeline: Timeline) -> list[Share]:
     """Give what each process spent, and for a node without any what the node did."""
     found = []
     for node in timeline.nodes:
-        found += [Share(node, rank.rank, (*node.spans, *rank.spans)) for rank in node.ranks if rank.spans]
+        found += [Share(node, rank.rank, (*node.spans, *rank.spans), rank.details) for rank in node.ranks if rank.spans]
         if not any(rank.spans for rank in node.ranks):
             found.append(Share(node, None, node.spans))
     return found
@@ -111,7 +114,20 @@ def slowest_of(timeline: Timeline) -> Slowest | None:
     others = others or [share for share in all_shares if share is not slowest]
     if not others:
         return None
-    return max(_comparisons(slowest, others), key=lambda found: found.seconds - found.usual, default=None)
+    found = max(_comparisons(slowest, others), key=lambda found: found.seconds - found.usual)
+    about = _module(slowest, others) if found.phase is StartPhase.IMPORTS else slowest.text(found.phase)
+    return replace(found, text=about)
+
+
+def _module(slowest: Share, others: Sequence[Share]) -> str:
+    """Give the module whose import took longest beyond what it took others, who may not have imported it."""
+    usual = [_imports(share) for share in others]
+    by = {name: took - median(each.get(name, 0.0) for each in usual) for name, took in _imports(slowest).items()}
+    return max(by, key=lambda name: by[name], default="")
+
+
+def _imports(share: Share) -> dict[str, float]:
+    return {detail.text: detail.end - detail.begin for detail in share.details if detail.end is not None}
 
 
 def _comparisons(slowest: Share, others: Sequence[Share]) -> Iterator[Slowest]:

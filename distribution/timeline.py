@@ -8,10 +8,12 @@ the time that a message took.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
-from regiment.jobs.ledger import LedgerRow, RowKind, StartPhase
+from regiment.jobs.dataclass import dataclass, replace
+from regiment.jobs.ledger import LedgerRow, RowKind
+
+from .startphase import StartPhase
 
 Event = Mapping[str, Any]
 """One line of `events.jsonl`."""
@@ -131,11 +133,14 @@ class _Attempt:
         self._horizon = horizon - zero
         self._states: dict[tuple[int, str], float] = {}
         self._started: dict[int, float] = {}
+        self._ended: set[int] = set()
         for event in events:
             if event["event"] == "node":
                 self._states.setdefault((event["nodeRank"], event["state"]), event["at"] - zero)
             elif event["event"] == "process_started":
                 self._started.setdefault(event["rank"], event["at"] - zero)
+            elif event["event"] == "process_exited":
+                self._ended.add(event["rank"])
         self._node_rows: dict[tuple[int, RowKind], LedgerRow] = {}
         self._rank_rows: dict[int, list[LedgerRow]] = {}
         for row in rows:
@@ -143,6 +148,7 @@ class _Attempt:
                 self._node_rows[row.node, row.kind] = row
             else:
                 self._rank_rows.setdefault(row.rank, []).append(row)
+        self._are_waiting = any(_is_waiting(each) for each in self._rank_rows.values())
 
     def node(self, index: int, node_id: str) -> NodeStart:
         """Give how a node and its processes came up."""
@@ -194,7 +200,10 @@ class _Attempt:
         if started is None:
             return RankStart(rank, (spawned,))
         rows = self._rank_rows.get(rank, [])
-        inside = tuple(_moved(span, started) for span in _inside(_one_process(rows), self._horizon - started))
+        # Who has not come to a rendezvous in which others wait is still on the way to it.
+        is_missed = self._are_waiting and rank not in self._ended
+        found = _inside(_one_process(rows), self._horizon - started, is_missed=is_missed)
+        inside = tuple(_moved(span, started) for span in found)
         details = tuple(
             Detail(row.text, started + row.begin, None if row.end is None else started + row.end)
             for row in rows
@@ -223,7 +232,13 @@ def _progress(rows: Sequence[LedgerRow], pid: int | None) -> tuple[bool, bool]:
     return RowKind.FIRST_STEP in kinds, RowKind.RENDEZVOUS in kinds
 
 
-def _inside(rows: Sequence[LedgerRow], horizon: float) -> Iterator[Span]:
+def _is_waiting(rows: Sequence[LedgerRow]) -> bool:
+    """Say whether a process is in its first rendezvous."""
+    meeting = _meeting([row for row in rows if row.kind is RowKind.RENDEZVOUS])
+    return meeting is not None and meeting.end is None
+
+
+def _inside(rows: Sequence[LedgerRow], horizon: float, *, is_missed: bool) -> Iterator[Span]:
     """Give the phases within a process, in seconds since it was started; what is not known is left out."""
     by_kind: dict[RowKind, list[LedgerRow]] = {}
     for row in rows:
@@ -236,10 +251,13 @@ def _inside(rows: Sequence[LedgerRow], horizon: float) -> Iterator[Span]:
         yield Span(StartPhase.INTERPRETER, 0.0, at)
         until = min((row.begin for row in (meeting, step) if row is not None), default=None)
         imports = [i for i in by_kind.get(RowKind.IMPORT, ()) if i.end and (until is None or i.end <= until)]
-        if imports or meeting is not None:
+        is_missed = is_missed and until is None
+        if imports or meeting is not None or is_missed:
             done = max((i.end or 0.0 for i in imports), default=at)
             yield Span(StartPhase.IMPORTS, at, max(at, done), text=_longest(imports))
             at = max(at, done)
+            if is_missed:
+                yield Span(StartPhase.OWN_CODE, at, max(at, horizon), is_over=False)
     if meeting is not None:
         if at is not None:
             yield Span(StartPhase.OWN_CODE, at, max(at, meeting.begin))

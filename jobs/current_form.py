@@ -174,6 +174,7 @@ def _options(spec: JobSpec) -> Keys:
         "restarts": options.restarts,
         "early_exit": options.early_exit,
         "preemption_grace": options.preemption_grace,
+        "ledger": options.ledger,
     }
     given = {key: value for key, value in found.items() if value != getattr(usual, key, None)}
     return {key: _plain(value) for key, value in given.items()}

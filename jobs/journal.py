@@ -30,6 +30,10 @@ class Journal:
             raise OSError(f"only {written} of {len(data)} bytes could be written")
         self._torn = False
 
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._file)
+
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Give the entries in order; lines that a crash or a full disk cut short are left out."""

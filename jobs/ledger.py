@@ -1,4 +1,4 @@
-"""The ledger of an attempt's start: what its nodes measured of it, a row for each thing, appended to one file.
+"""What an attempt's nodes measured of its start: a row for each thing.
 
 What the coordinator sees of a start is in `events.jsonl`. A node adds what only it can see, in seconds of its own clock
 since something that both of them know of: nobody has to know how the clocks of two machines differ.
@@ -6,50 +6,12 @@ since something that both of them know of: nobody has to know how the clocks of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
-from .journal import read_journal
-from .plain import PlainError, from_plain
+from .dataclass import dataclass
 
 SCHEMA = 1
 """Version of the rows."""
-
-
-class StartPhase(Enum):
-    """Where the time of a start goes, in the order in which it does."""
-
-    QUEUED = "queued"
-    """From the making of the run until its coordinator works on it, with the taking of its snapshot; of a restart since
-    the attempt before began to be stopped."""
-    NODE_READY = "node ready"
-    """Until the node's agent has said hello."""
-    SNAPSHOT = "snapshot"
-    """The node copies the code."""
-    INPUTS = "inputs"
-    """The node brings the job's inputs."""
-    ROLL_CALL = "roll call"
-    """The node waits for the others: for their agents, then for them to be prepared."""
-    PRELOAD = "preload"
-    """With `start_method: fork`, the node imports what its ranks need."""
-    SPAWNED = "spawned"
-    """From the order to start until the process is there; where a launcher starts it, what that takes is in it."""
-    INTERPRETER = "interpreter up"
-    """Until Python has come up in the process and is about to run the program."""
-    IMPORTS = "imports"
-    """Until the program's last import before it meets the others."""
-    OWN_CODE = "own code"
-    """What the program does between its imports and the rendezvous."""
-    RENDEZVOUS = "rendezvous"
-    """The process waits for the others: `init_process_group`, `hvd.init`, `MPI_Init`, TensorFlow's servers."""
-    FIRST_STEP = "first step"
-    """From there to the end of the first step."""
-
-
-WAITING = frozenset({StartPhase.ROLL_CALL, StartPhase.RENDEZVOUS})
-"""Phases that are over for all at once: the slowest one spends the least time in them."""
 
 
 class RowKind(Enum):
@@ -88,14 +50,3 @@ class LedgerRow:
     text: str = ""
     """The module, the function or the mark."""
     schema: int = SCHEMA
-
-
-def read_ledger(path: Path) -> Iterator[LedgerRow]:
-    """Give the rows of an attempt; those that are damaged, or of a later version, are left out."""
-    for entry in read_journal(path):
-        try:
-            row = from_plain(LedgerRow, entry)
-        except PlainError:
-            continue
-        if row.schema == SCHEMA:
-            yield row

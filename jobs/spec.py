@@ -204,6 +204,8 @@ class Options:
     early_exit: EarlyExit = EarlyExit()
     preemption_grace: float | None = None
     """Seconds the processes have after a preemption notice before they are stopped; None for as long as they get."""
+    ledger: bool = False
+    """Whether the processes' Pythons tell when they are up, have imported, have met and have made a first step."""
 
 
 def starts_through_torchrun(kind: Distribution, options: Options) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from regiment.distribution.timeline import Timeline, make_timelines
 from regiment.jobs.errors import UserError
 from regiment.jobs.journal import read_journal
-from regiment.jobs.ledger import read_ledger
+from regiment.jobs.ledger_file import read_ledger
 from regiment.jobs.record import RunRecord, RunType
 from regiment.jobs.workspace import RunFolder
 

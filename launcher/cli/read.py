@@ -41,6 +41,7 @@ def _run(options: argparse.Namespace) -> tuple[RunFolder, RunRecord]:
 
 def show(options: argparse.Namespace) -> int:
     """Show one run."""
+    _check_timeline_flags(options)
     folder, record = _run(options)
     if options.diff is not None:
         _show_difference(options, (folder, record))
@@ -58,6 +59,13 @@ def show(options: argparse.Namespace) -> int:
     else:
         answer(options, data)
     return 0
+
+
+def _check_timeline_flags(options: argparse.Namespace) -> None:
+    if options.attempt is not None and not options.timeline and options.trace is None:
+        raise UserError("--attempt: expected only with --timeline or --trace")
+    if options.trace is not None and options.diff is not None:
+        raise UserError("--trace: a trace is of one run; leave --diff out")
 
 
 def _show_difference(options: argparse.Namespace, known: tuple[RunFolder, RunRecord]) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from regiment.distribution.slowness import Change, PhaseSpread, Share, changes, slowest_of, spreads
+from regiment.distribution.startphase import StartPhase
 from regiment.distribution.timeline import NodeStart, Span, Timeline
 from regiment.distribution.trace import make_trace
 from regiment.jobs.errors import UserError
 from regiment.jobs.files import replace_json
-from regiment.jobs.ledger import StartPhase
 from regiment.jobs.record import RunRecord
 from regiment.jobs.workspace import RunFolder
 
@@ -84,6 +84,7 @@ def _plain(run_id: str, timeline: Timeline, attempts: int) -> dict[str, Any]:
             "seconds": _rounded(slowest.seconds),
             "usualSeconds": _rounded(slowest.usual),
             "standsOut": slowest.stands_out,
+            "text": slowest.text,
         },
         "phases": [_plain_spread(spread) for spread in spreads(timeline)],
         "unknown": [phase.value for phase in StartPhase if phase not in timeline.known],

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from regiment.distribution.slowness import Change, Share, Slowest, shares, slower, slowest_of, spreads
+from regiment.distribution.startphase import WAITING, StartPhase
 from regiment.distribution.timeline import Timeline
-from regiment.jobs.ledger import WAITING, StartPhase
 from regiment.jobs.words import counted
 
 from ..view.escape import printable
@@ -41,7 +41,12 @@ def _lines(run_id: str, timeline: Timeline, attempts: int) -> Iterator[str]:
     missing = [phase.value for phase in _INSIDE if phase not in timeline.known]
     if missing:
         yield ""
-        yield f"not known: {', '.join(missing)}"
+        yield f"not known: {', '.join(missing)}{_hint(timeline)}"
+
+
+def _hint(timeline: Timeline) -> str:
+    """Say how the rest can be known, where nothing is known of what went on within the processes."""
+    return "" if StartPhase.INTERPRETER in timeline.known else "; 'regiment run --ledger' has them recorded"
 
 
 def _attempt(timeline: Timeline, attempts: int) -> Iterator[tuple[str, str]]:
@@ -54,13 +59,12 @@ def _slowest_text(slowest: Slowest | None) -> str:
         return "there is one process, and nothing to compare it with"
     share = slowest.share
     node = share.node.node_id
-    took = f"{_seconds(slowest.seconds)} s for '{slowest.phase.value}'{_what(share, slowest.phase)}"
+    took = f"{_seconds(slowest.seconds)} s for '{slowest.phase.value}'{_about(slowest.text)}"
     text = f"{_who(share)}: {took}, where others took {_seconds(slowest.usual)} s"
     return text if slowest.stands_out else f"{node}, but no node stands out ({text})"
 
 
-def _what(share: Share, phase: StartPhase) -> str:
-    text = share.text(phase)
+def _about(text: str) -> str:
     return f" ({printable(text)})" if text else ""
 
 
@@ -75,7 +79,7 @@ def _table(timeline: Timeline) -> Iterator[str]:
     rows = [(_name(share), *(_cell(share, phase) for phase in phases), _seconds(share.end)) for share in shown]
     if len(found) > 1 or len(shares(timeline)) > 1:
         every = spreads(timeline)
-        for title, key in (("least", "least"), ("half of them", "usual"), ("most", "most")):
+        for title, key in (("min", "least"), ("median", "usual"), ("max", "most")):
             rows.append((title, *(_seconds(getattr(spread, key)) for spread in every), ""))
     headers = ("SLOWEST RANK OF", *(phase.value.upper() for phase in phases), "AT")
     yield tabulate(
@@ -146,6 +150,6 @@ def _slower_lines(ids: tuple[str, str], found: Sequence[Change]) -> Iterator[str
         waits = "; it waits there for the slowest" if change.phase in WAITING else ""
         yield (
             f"{one} is {_seconds(change.one.most - change.other.most)} s slower in '{change.phase.value}': "
-            f"{_who(worst)} took {_seconds(change.one.most)} s{_what(worst, change.phase)}, "
+            f"{_who(worst)} took {_seconds(change.one.most)} s{_about(worst.text(change.phase))}, "
             f"in {other} the longest was {_seconds(change.other.most)} s{waits}"
         )

@@ -18,7 +18,7 @@ from regiment.jobs.placement import Node, Placement
 from regiment.jobs.workspace import RunFolder
 
 from ..backends.backend import Backend, StartedNode
-from ..backends.local import machine_shares
+from ..backends.machine import machine_shares
 from ..node import messages, processes
 from ..node.channel import Channel, encode
 from ..node.config import NodeConfig
@@ -259,6 +259,8 @@ class Nodes:
                     self._happened(events.LauncherExited(index, None, signal_name, is_daemon=True))
             case messages.Noticed(name):
                 self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name))
+            case messages.Measured(row):
+                self._recorder.measured(row)
             case messages.LogGrew(rank, size):
                 self._on_log(rank, size)
             case messages.JobAsks():

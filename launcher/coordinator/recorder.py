@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regiment.distribution import history
 from regiment.distribution.plan import Plan
@@ -16,6 +16,7 @@ from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import Edit, Finish, apply_edit
 from regiment.jobs.files import replace_file, replace_json, replace_pieces
 from regiment.jobs.journal import Journal
+from regiment.jobs.ledger import LedgerRow
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import RunRecord, utc_text, write_record
 from regiment.jobs.workspace import RunFolder
@@ -23,6 +24,9 @@ from regiment.jobs.workspace import RunFolder
 from ..node.channel import encode
 from ..node.loop import Loop
 from .statusfiles import StatusFiles
+
+if TYPE_CHECKING:
+    from regiment.jobs.ledger_file import LedgerWriter
 
 _REWRITE_INTERVAL = 0.2
 """Seconds between two rewrites of the status files."""
@@ -57,6 +61,7 @@ class Recorder:
         self._state: State | None = None
         self._is_said = False
         """Whether the status is what somebody has said, from now on, and not what the state is."""
+        self._ledger: LedgerWriter | None = None
         self._due = False
         self._due_at = 0.0
 
@@ -79,6 +84,15 @@ class Recorder:
         # Told before the trouble with writing it is: viewers take nothing for new that is older than the last they saw.
         self.tell(line)
         self._complain(error)
+
+    def measured(self, row: LedgerRow) -> None:
+        """Take down what a node has measured of the start."""
+        if self._ledger is None:
+            from regiment.jobs.ledger_file import LedgerWriter  # Of most starts nobody measures anything.
+
+            self._ledger = LedgerWriter(self._folder)
+        ledger = self._ledger
+        self._attempt(lambda: ledger.append(self.record.attempt, row))
 
     def _attempt(self, write: Callable[[], None]) -> None:
         """Write, but never let a full or broken disk end a run that goes well: say so once and go on."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ProtocolError
+from regiment.jobs.ledger import LedgerRow, RowKind
 from regiment.jobs.plain import from_plain
 
 from . import messages, processes
@@ -28,7 +29,9 @@ from .limits import raise_limits
 from .loop import Loop
 from .nodelog import Kind, NodeLog
 from .patience import Patience
+from .programs import marks_path
 from .ranks import Ranks
+from .starts import Marks
 from .workplace import Workplace
 
 _FIRST_CALL_LIMIT = 30.0
@@ -95,6 +98,7 @@ class Agent:
         self._has_views = has_views
         self._workplace = Workplace(config, self._log, has_views, self._warn)
         self._patience = Patience(self.loop, self._coordinator_silent)
+        self._marks: Marks | None = None
         self._held_ports: list[socket.socket] = []
         self._exit_status = 0
 
@@ -190,6 +194,9 @@ class Agent:
 
         def done(reason: str | None) -> None:
             if self._ranks is ranks and not ranks.stopping:  # Else what comes of it is of no interest any more.
+                if self._workplace.fetching is not None:
+                    row = LedgerRow(self._config.node, RowKind.INPUTS, *self._workplace.fetching)
+                    self.tell(messages.Measured(row))
                 self.tell(messages.Prepared() if reason is None else messages.Failed(f"cannot prepare: {reason}"))
 
         def make() -> None:
@@ -219,6 +226,8 @@ class Agent:
         order = self._workplace.order
         if order is not None:
             os.chdir(order.working_folder)
+            if self._marks is None:
+                self._marks = Marks(self.loop, marks_path(self._config), lambda mark: self._ranks.starts.marked(mark))
             environ = {**message.environ, **message.plan.environ}
             self._ranks.start(replace(message, plan=replace(message.plan, environ=environ)), Path(order.logs))
 
@@ -290,6 +299,8 @@ class Agent:
                 reason = None
             except OSError as error:
                 reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            except Exception as error:  # noqa: BLE001  (the run would wait for ever for a thread that ends in silence)
+                reason = f"internal error: {type(error).__name__}: {error}; please report it"
             self.loop.post(lambda: done(reason))
 
         threading.Thread(target=job, daemon=True).start()

@@ -45,8 +45,12 @@ class Forks:
         spawn_rank: Callable[[Rank], None],
         open_log: Callable[[Rank], int],
         on_started: Callable[[Rank, int, int | None], None],
+        on_fit: Callable[[], None],
     ) -> None:
-        """`on_started` gets a rank, its pid, and its wait status where it has ended already."""
+        """`on_started` gets a rank, its pid, and its wait status where it has ended already.
+
+        `on_fit` hears that what the ranks need has been imported.
+        """
         self._loop = loop
         self._log = log
         self._pump = pump
@@ -54,6 +58,7 @@ class Forks:
         self._spawn_rank = spawn_rank
         self._open_log = open_log
         self._on_started = on_started
+        self._on_fit = on_fit
         self._channel: Channel | None = None
         self._waiting: dict[int, tuple[Rank, Forkable]] = {}
         self._is_ordered = False
@@ -105,6 +110,7 @@ class Forks:
     def _said(self, data: dict[str, Any]) -> None:
         match data:
             case {"type": "fit"}:
+                self._on_fit()
                 self._order()
             case {"type": "unfit", "reason": str(reason)}:
                 self._spawn_instead(reason)

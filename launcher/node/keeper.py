@@ -46,8 +46,9 @@ def main() -> None:
     line = _take_config(socket.socket(fileno=os.dup(0)))
     with ours:
         if line:
-            sent = socket.send_fds(ours, [line], [2])
-            ours.sendall(line[sent:])
+            rest = line[socket.send_fds(ours, [line], [2]) :]
+            if rest:  # Who has it all may have hung up by now, and then even nothing cannot be sent.
+                ours.sendall(rest)
     if not line:
         _wait_for(agent)  # There is to be no node, as the agent sees too.
         return
@@ -120,6 +121,7 @@ def _tidy(socket_path: str) -> None:
     _try(os.unlink, socket_path)
     _try(os.unlink, f"{socket_path}.rsh")
     _try(os.unlink, f"{socket_path}.preemption")
+    _try(os.unlink, f"{socket_path}.marks")
     scratch.remove(f"{socket_path}.tmp")
     scratch.remove(scratch.shared_memory(socket_path))
     scratch.remove_socket_of_dead(f"{folder}/coordinator.sock")

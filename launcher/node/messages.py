@@ -9,6 +9,7 @@ from regiment.distribution.circumstances import Circumstances
 from regiment.distribution.plan import NodePlan
 from regiment.jobs.dataclass import dataclass, field
 from regiment.jobs.errors import ProtocolError
+from regiment.jobs.ledger import LedgerRow
 from regiment.jobs.plain import PlainError, from_plain, to_plain
 
 PROTOCOL = 1
@@ -198,6 +199,14 @@ class PortsReserved:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Something of the start that only the node sees: a row of the ledger."""
+
+    row: LedgerRow
+    type: Literal["measured"] = "measured"
+
+
+@dataclass(frozen=True)
 class Prepared:
     """The node is ready to start processes."""
 
@@ -334,6 +343,7 @@ class Noticed:
 FromAgent = (
     AgentHello
     | PortsReserved
+    | Measured
     | Prepared
     | Failed
     | Started

@@ -21,9 +21,14 @@ from regiment.distribution.plan import (
 
 from . import scratch
 from .config import NodeConfig
-from .python_start import GUARD
+from .python_start import GUARD, LEDGER
 from .spawn import shell
 from .tag import TAG
+
+
+def marks_path(config: NodeConfig) -> str:
+    """Give where the processes write what they tell of their start; the keeper removes it."""
+    return f"{config.socket}.marks"
 
 
 class Programs:
@@ -38,6 +43,7 @@ class Programs:
             "REGIMENT_SOCKET": config.socket,
             "REGIMENT_PREEMPTION_FILE": self.preemption_file,
             "REGIMENT_METRICS": config.metrics,
+            "REGIMENT_MARKS": marks_path(config),
             "REGIMENT_ZIP": config.zip,
         }
         """What every process of the run has, whoever starts it: how to find it, how it finds us, and what is ours."""
@@ -81,6 +87,8 @@ class Programs:
             launcher = self.plan.launcher
             if launcher is not None and launcher.kind is LauncherKind.MPIRUN:
                 _copy_source("mpi_guard.py", f"{folder}/{GUARD}.py")
+            if self.plan.ledger:
+                _copy_source("ledger_hook.py", f"{folder}/{LEDGER}.py")
         return folder
 
     def launcher_environ(self, launcher: LauncherPlan) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 A copy of this file called `sitecustomize.py` lies in a folder that comes first in the job's PYTHONPATH, so that
 Python's own `site` imports it at start. It lets the packed Regiment be found last, where it shadows nothing of the
-user's, runs the guard of MPI's ranks where one lies beside it, and hands on to the `sitecustomize` that Python would
-have found without us, with the `sys.path` it would have had.
+user's, runs the guard of MPI's ranks and what tells of a start where they lie beside it, and hands on to the
+`sitecustomize` that Python would have found without us, with the `sys.path` it would have had.
 
 Any Python that a job starts meets this file, so it is written in words that all of them understand.
 """
@@ -12,6 +12,7 @@ import os
 import sys
 
 GUARD = "regiment_mpi_guard"
+LEDGER = "regiment_ledger"
 _here = os.path.dirname(__file__)
 
 
@@ -34,8 +35,9 @@ class _Packed:
 def _begin():  # type: ignore[no-untyped-def]
     if sys.version_info >= (3, 10) and os.environ.get("REGIMENT_ZIP"):
         sys.meta_path.append(_Packed)
-    if os.path.exists(os.path.join(_here, GUARD + ".py")):
-        __import__(GUARD)
+    for name in (GUARD, LEDGER):
+        if sys.version_info >= (3, 8) and os.path.exists(os.path.join(_here, name + ".py")):
+            __import__(name)
     _run_next()  # type: ignore[no-untyped-call]
 
 

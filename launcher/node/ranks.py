@@ -24,6 +24,7 @@ from .notices import Notices, write_notice
 from .programs import Programs
 from .pump import LogPump
 from .spawn import CannotStart, spawn
+from .starts import Starts
 from .stopped import StoppedRanks
 from .witness import Witness
 from .wrapped import launched_rank, launched_variables, number
@@ -85,6 +86,7 @@ class Ranks:
         self._group = group
         self._log = log
         self._tell = tell
+        self.starts = Starts(config.node, tell)
         self._pump = LogPump(self._log_grew, self._log_trouble)
         self._programs: Programs | None = None
         self._terminal: messages.Terminal | None = None
@@ -111,6 +113,7 @@ class Ranks:
         if self.stopping:
             return
         plan = order.plan
+        self.starts.ordered()
         self._programs, self._terminal, self._logs = Programs(self._config, plan), order.terminal, logs
         self._ranks = {process.rank: Rank(process) for process in plan.processes}
         self._stopped_ranks.watch()
@@ -141,7 +144,7 @@ class Ranks:
         try:
             with self._bound_to(rank.plan.cpus):
                 rank.pid = spawn(argv, programs.environ(rank.plan.environ), output, self._terminal_of(rank))
-            self._tell(messages.Started(rank.plan.rank, rank.pid))
+            self._came_up(rank)
             self._stopped_ranks.watch()
         except CannotStart as error:
             os.write(output, f"{error}\n".encode())
@@ -153,7 +156,14 @@ class Ranks:
         from .forks import Forks  # Few jobs ask for it, and all wait for what is imported here.
 
         self._forks = Forks(
-            self._loop, self._log, self._pump, self._tell, self._start_rank, self._open_log, self._forked
+            self._loop,
+            self._log,
+            self._pump,
+            self._tell,
+            self._start_rank,
+            self._open_log,
+            self._forked,
+            lambda: self.starts.preloaded(modules),
         )
         # One that has a terminal finds it when it starts, or not at all.
         at_terminal = [rank for rank in self._ranks.values() if self._terminal_of(rank)]
@@ -164,12 +174,18 @@ class Ranks:
     def _forked(self, rank: Rank, pid: int, status: int | None) -> None:
         """Take down a rank that was forked for us, and its end where that was quicker."""
         rank.pid = pid
-        self._tell(messages.Started(rank.plan.rank, pid))
+        self._came_up(rank)
         self._stopped_ranks.watch()
         if status is not None:
             self._ended(rank, *processes.outcome(status), dumped_core=os.WCOREDUMP(status))
         elif self.stopping:
             self._send_late(rank)
+
+    def _came_up(self, rank: Rank) -> None:
+        """Tell that a process is there."""
+        assert rank.pid is not None
+        self.starts.started(rank.plan.rank, rank.pid)
+        self._tell(messages.Started(rank.plan.rank, rank.pid, rank.given_rank))
 
     def _send_late(self, rank: Rank) -> None:
         """Send a process what all others were sent before it was there: its start was on the way when the stop came."""
@@ -245,7 +261,7 @@ class Ranks:
         match data:
             case {"type": "started", "pid": int(pid)}:
                 rank.pid = pid
-                self._tell(messages.Started(rank.plan.rank, pid, rank.given_rank))
+                self._came_up(rank)
                 if self.stopping:
                     self._send_late(rank)
             case {"type": "asked", "signal": (signal.SIGUSR1 | signal.SIGUSR2) as number}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,10 +43,15 @@ class Workplace:
         self._has_inputs = False
         self._new_outputs: NewOutputs | None = None
         self.order: messages.Prepare | None = None
+        self._ordered_at = 0.0
+        self.fetching: tuple[float, float] | None = None
+        """When bringing the inputs began and ended, in seconds since the order; None where none were brought."""
 
     def take(self, order: messages.Prepare) -> None:
         """Take the order for what `make` is to do."""
         self.order = order
+        self.fetching = None
+        self._ordered_at = time.monotonic()
         if order.plan is not None and not self._has_inputs:
             self._inputs = self._make_inputs(order.plan)
         self._at_rest.clear()
@@ -114,7 +120,9 @@ class Workplace:
         self._log.write(Kind.JOB_PREP, text)
         if self._inputs is not None and not self._has_inputs:
             private_folder(Path(self._config.fetched).parent)
+            began = time.monotonic()
             self._inputs.make()
+            self.fetching = began - self._ordered_at, time.monotonic() - self._ordered_at
             self._has_inputs = True  # They stay for a further attempt; some are mounts, which must not be made twice.
         if order.looks_at_outputs:
             named = order.plan.data.outputs if order.plan is not None else ()

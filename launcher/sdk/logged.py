@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from .handle import Handle
 from .ledger import Metrics
+from .marks import checked_mark, write_mark
 
 
 class Logged(Handle):
@@ -38,6 +40,20 @@ class Logged(Handle):
     def log_table(self, name: str, value: Mapping[str, object], description: str = "") -> None:
         """Log a table: a list for each column."""
         self._metrics.log_table(name, value, description)
+
+    def mark(self, name: str) -> None:
+        """Mark on the run's timeline (`regiment show RUN --timeline`) that this process has come so far.
+
+        It costs one local write. The mark `first step` ends the phase of that name. A process may make 500 marks;
+        later ones are left out.
+
+        Args:
+            name: What has been reached: one line of text.
+
+        Raises:
+            UserError: This process is none of the run's, or the name is no such line.
+        """
+        write_mark(os.environ, self._id, checked_mark(name))
 
     def flush(self, timeout_seconds: float = 300) -> None:
         """Do nothing: what was logged is written already."""

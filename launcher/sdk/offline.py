@@ -16,6 +16,7 @@ from regiment.jobs.record import RunRecord, RunType, utc_text
 from regiment.jobs.status import RunStatus
 
 from ..operations import AwaitEnd, CreateRuns, DescribeRun, EditRun, FindRuns, ReadMetrics, ReadRun, Request
+from .marks import checked_mark
 from .run import Run
 from .workspace import Workspace
 
@@ -24,6 +25,10 @@ _EXPERIMENT = "offline"
 
 class OfflineRun(Run):
     """What `Run.get_context()` gives outside of a job; `id` begins with `OfflineRun`."""
+
+    def mark(self, name: str) -> None:
+        """Print it."""
+        print(f"Attempted to mark {checked_mark(name)}")
 
     def upload_file(self, name: str, path_or_stream: str | Path, datastore_name: str | None = None) -> None:
         """Leave the file where it is."""

@@ -27,7 +27,8 @@ def test_it_is_what_a_tuple_would_be(items: list[int], changes: list[tuple[int, 
     assert [table[index] for index in range(len(items))] == items
     assert table.counts == Counter(item % 2 for item in items)
     assert table == Table(items, lambda item: item % 2)
-    assert list(table.differences(first)) == [i for i, (a, b) in enumerate(zip(table, first, strict=True)) if a != b]
+    changed = [place for place, (old, new) in enumerate(zip(first, table, strict=True)) if old != new]
+    assert list(table.differences(first)) == changed
 
 
 def test_a_decision_about_one_process_looks_at_few_of_the_others() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regiment.distribution.slowness import changes, shares, slower, slowest_of, spreads
+from regiment.distribution.startphase import StartPhase
 from regiment.distribution.timeline import Timeline, make_timelines
 from regiment.distribution.trace import make_trace
-from regiment.jobs.ledger import LedgerRow, RowKind, StartPhase
+from regiment.jobs.dataclass import replace
+from regiment.jobs.ledger import LedgerRow, RowKind
 
 QUEUED = 0.5
 """Seconds from the run's making to where its events count from."""
@@ -168,6 +169,18 @@ def test_a_node_that_never_came_is_the_slowest() -> None:
     found = slowest_of(timeline(TWO_NODES[:2], now=60.0))
     assert found is not None and found.stands_out
     assert (found.share.node.node_id, found.share.rank, found.phase) == ("node-1", None, StartPhase.NODE_READY)
+
+
+def test_who_has_not_come_where_the_others_wait_is_the_slowest() -> None:
+    here = [of_rank(0, RowKind.INTERPRETER, 0.1), of_rank(0, RowKind.RENDEZVOUS, 1.0)]
+    missing = [of_rank(1, RowKind.INTERPRETER, 0.1), of_rank(1, RowKind.IMPORT, 0.2, 1.2, "torch")]
+    found = slowest_of(timeline(rows=[*here, *missing], now=60.0))
+    assert found is not None and (found.share.rank, found.phase) == (1, StartPhase.OWN_CODE)
+    assert not found.share.spans[-1].is_over
+    # One that has ended does not come any more, and where nobody waits nobody is missed.
+    ended = (*TWO_NODES, {"at": 5.0, "event": "process_exited", "rank": 1})
+    assert "own code" not in seconds(timeline(ended, [*here, *missing], now=60.0), 1)
+    assert "own code" not in seconds(timeline(rows=missing, now=60.0), 1)
 
 
 def test_with_one_node_the_processes_are_compared_and_with_one_process_nothing_is() -> None:

@@ -84,6 +84,8 @@ code: nowhere
         ),
         (["run", "--type", "mpi", "--mpirun-arg=-np", "--", "true"], "--mpirun-arg: Regiment sets -np itself; remove"),
         (["run", "--mpirun-arg=--verbose", "--", "true"], "--mpirun-arg: expected only with type mpi"),
+        (["show", "r", "--attempt", "0"], "--attempt: expected only with --timeline or --trace"),
+        (["show", "r", "--trace", "t", "--diff", "s"], "--trace: a trace is of one run"),
         (["run", "--type", "pytorch", "--preload", "numpy", "--", "true"], "--preload: expected only with start_meth"),
         (
             ["run", "--type", "pytorch", "--start-method", "fork", "--preload", "a-b", "--", "true"],

@@ -16,7 +16,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "environment.md"
 NAMES = frozenset("RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK MASTER_ADDR MASTER_PORT".split())
 PREFIXES = ("REGIMENT_", "AZUREML_", "AZ_BATCH")
 OWN_TAGS = frozenset(
-    {"REGIMENT_TAG", "REGIMENT_SOCKET", "REGIMENT_PREEMPTION_FILE", "REGIMENT_METRICS", "REGIMENT_ZIP"}
+    "REGIMENT_TAG REGIMENT_SOCKET REGIMENT_PREEMPTION_FILE REGIMENT_METRICS REGIMENT_MARKS REGIMENT_ZIP".split()
 )
 """By these the agents and their processes know each other; they differ from node to node and are in no plan."""
 PRINT = "import json, os; print(json.dumps(dict(os.environ)))"

@@ -61,7 +61,7 @@ def test_all_nodes_share_one_list_of_hosts_in_memory() -> None:
 
 def test_a_run_with_more_nodes_than_files_may_be_open_says_how_many_it_takes() -> None:
     check_files(400, most=1024)
-    with pytest.raises(UserError, match="4,096 nodes needs 8,256 open files .* 1,024 are the limit"):
+    with pytest.raises(UserError, match=r"4,096 nodes needs 8,256 open files .* 1,024 are the limit"):
         check_files(4096, most=1024)
 
 
