@@ -28,9 +28,12 @@ def replace_bytes(path: Path, content: bytes) -> None:
 
 def private_folder(path: Path) -> Path:
     """Make a folder, and those above it that are missing, for this user alone (0700); gives it back."""
-    if not path.is_dir():
-        private_folder(path.parent)
-        path.mkdir(mode=0o700, exist_ok=True)
+    missing, there = [], path
+    while not there.is_dir():
+        missing.append(there)
+        there = there.parent
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
     return path
 
 

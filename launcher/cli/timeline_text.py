@@ -79,7 +79,7 @@ def _table(timeline: Timeline) -> Iterator[str]:
     rows = [(_name(share), *(_cell(share, phase) for phase in phases), _seconds(share.end)) for share in shown]
     if len(found) > 1 or len(shares(timeline)) > 1:
         every = spreads(timeline)
-        for title, key in (("least", "least"), ("half of them", "usual"), ("most", "most")):
+        for title, key in (("min", "least"), ("median", "usual"), ("max", "most")):
             rows.append((title, *(_seconds(getattr(spread, key)) for spread in every), ""))
     headers = ("SLOWEST RANK OF", *(phase.value.upper() for phase in phases), "AT")
     yield tabulate(

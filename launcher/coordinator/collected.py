@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regiment.jobs.files import private_folder
 
-from ..node.folders import same_content
+from ..node.folders import entries_below, same_content
 from ..node.scratch import remove
 
 
@@ -18,7 +18,7 @@ def merge(brought: Path, target: Path, node_id: str) -> list[str]:
     another node has a folder, too) under `target/<node_id>/`. Gives the paths that ended there.
     """
     kept = []
-    for path in sorted(brought.rglob("*"), reverse=True):
+    for path in sorted(entries_below(brought), reverse=True):
         relative = path.relative_to(brought)
         _forget_live(path, target / node_id / relative)
         if path.is_dir() and not path.is_symlink():
@@ -69,7 +69,7 @@ def _keep_apart(path: Path, target: Path, node_id: str, relative: Path) -> Path:
 
 def _parents_are_folders(path: Path) -> bool:
     """Say whether a file can be made at this path: every part above it that exists is a folder."""
-    return all(parent.is_dir() or not os.path.lexists(parent) for parent in path.parents)
+    return path.parent.is_dir() or all(parent.is_dir() or not os.path.lexists(parent) for parent in path.parents)
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -92,7 +92,7 @@ def remove_inputs(data: Path) -> Path | None:
         return data  # Never expected; but what is shown in there must not be taken for a copy.
     remove(str(data / "inputs"))
     outputs = data / "outputs"
-    if any(not path.is_dir() for path in outputs.rglob("*")):
+    if any(not path.is_dir() for path in entries_below(outputs)):
         return outputs
     remove(str(data))
     return None

@@ -300,6 +300,8 @@ class Agent:
                 reason = None
             except OSError as error:
                 reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            except Exception as error:  # noqa: BLE001  (the run would wait for ever for a thread that ends in silence)
+                reason = f"internal error: {type(error).__name__}: {error}; please report it"
             self.loop.post(lambda: done(reason))
 
         threading.Thread(target=job, daemon=True).start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,8 @@ def copy_code(code: Path, target: Path) -> int:
 
     Never hard links: a job may write into its files, and the snapshot is shared by all runs.
     """
+    from shutil import copyfile  # Many jobs have no snapshot, and it takes long to import.
+
     private_folder(target.parent)
     target.mkdir(mode=0o700)
     count = 0
@@ -27,7 +28,7 @@ def copy_code(code: Path, target: Path) -> int:
             elif entry.is_dir():
                 destination.mkdir()
             else:
-                shutil.copyfile(entry.path, destination)
+                copyfile(entry.path, destination)
                 # The store's files are read-only; the job's own copy is not.
                 destination.chmod(entry.stat().st_mode & 0o777 | 0o600)
                 count += 1
@@ -49,7 +50,13 @@ def collect(
         return moved, problems
     private_folder(target)
     for folder, relative in below(written, leave_out):
-        for entry in os.scandir(folder):
+        try:
+            with os.scandir(folder) as found:
+                entries = list(found)
+        except OSError as error:
+            problems.append(f"{relative}: {error.strerror}")
+            continue
+        for entry in entries:
             if relative == "." and entry.name in leave_out:
                 continue
             try:
@@ -86,8 +93,10 @@ def move_file(source: Path, destination: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        from shutil import copy2
+
         unfinished = destination.with_name(f".{destination.name}.part")
-        shutil.copy2(source, unfinished)
+        copy2(source, unfinished)
         os.rename(unfinished, destination)
 
 
@@ -137,9 +146,28 @@ def is_unchanged(path: Path, original: Path) -> bool:
     return not original.is_symlink() and original.is_file() and same_content(path, original)
 
 
+def entries_below(root: Path) -> Iterator[Path]:
+    """Give everything below `root`; links are not followed."""
+    for folder, _ in below(root):
+        try:
+            yield from (Path(folder, name) for name in os.listdir(folder))
+        except OSError:
+            continue  # It has just gone, or its path is too long.
+
+
 def below(root: Path, leave_out: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
     """Give every folder below `root`, itself first, with its path relative to `root`; links are not followed."""
-    for folder, names, _ in os.walk(root):
-        if folder == str(root):
-            names[:] = [name for name in names if name not in leave_out]
-        yield folder, os.path.relpath(folder, root)
+    # Not by os.walk, which before Python 3.12 calls itself for each level: a job may write a thousand of them.
+    waiting = [(str(root), ".")]
+    while waiting:
+        folder, relative = waiting.pop()
+        yield folder, relative
+        try:
+            with os.scandir(folder) as entries:
+                names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue  # It has just gone, or its path is too long; whoever looks into it finds out.
+        left_out = leave_out if relative == "." else ()
+        waiting += [
+            (f"{folder}/{name}", os.path.normpath(f"{relative}/{name}")) for name in names if name not in left_out
+        ]

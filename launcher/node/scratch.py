@@ -49,12 +49,17 @@ def remove(folder: str) -> None:
         return
     import shutil  # The coordinator seldom needs it, and it takes longer to import than most of what it does.
 
-    for inner, _, _ in os.walk(folder):
-        try:
-            os.chmod(inner, 0o700)
-        except OSError:
-            pass  # Not ours; whether it can be removed the next line finds out.
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        for inner, _, _ in os.walk(folder):
+            try:
+                os.chmod(inner, 0o700)
+            except OSError:
+                pass  # Not ours; whether it can be removed the next line finds out.
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        import subprocess  # Python's own ways call themselves for each level; a job may have made a thousand.
+
+        subprocess.run(["rm", "-rf", "--", folder], stderr=subprocess.DEVNULL, check=False)
 
 
 def remove_if_empty(folder: str) -> None:

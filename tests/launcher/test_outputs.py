@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 import yaml
 
 from .conftest import GUARD, Lab
@@ -121,3 +123,29 @@ def test_an_output_that_is_called_like_a_node_is_refused(lab: Lab) -> None:
     assert result.returncode == 2
     assert "rename it" in result.stderr
     assert Path(lab.folder / ".regiment").exists() is False
+
+
+DEEP = """\
+import os
+import subprocess
+os.makedirs("outputs", exist_ok=True)
+os.chdir("outputs")
+for _ in range(1050):
+    os.mkdir("d")
+    os.chdir("d")
+open("model", "w").close()
+"""
+
+
+@pytest.mark.slow
+def test_folders_a_thousand_levels_deep_are_collected(lab: Lab) -> None:
+    lab.write("src/deep.py", DEEP)
+    lab.write("job.yml", yaml.safe_dump({"command": "python deep.py", "code": "src", "experiment_name": "e"}))
+    assert lab.run("run", "job.yml", "--name", "r").returncode == 0
+    outputs = lab.run_folder("r") / "outputs"
+    try:
+        assert outputs.joinpath(*["d"] * 1050, "model").exists()
+        assert no_scratch(lab)
+    finally:
+        # pytest's own way of removing folders calls itself for each level.
+        subprocess.run(["rm", "-rf", str(lab.folder / ".regiment")], check=True)
