@@ -57,17 +57,17 @@ class RankVariables:
 
 _VERSIONS = (
     # Intel MPI is asked for first: it is a Hydra too.
-    (re.compile(r"Intel\(R\) MPI Library.*?Version (?P<version>\d[\w.]*)", re.DOTALL), Flavour.INTEL),
-    (re.compile(r"\((?:Open MPI|OpenRTE)\) (?P<version>4\.[\w.]*)"), Flavour.OPEN_MPI_4),
-    (re.compile(r"\(Open MPI\) (?P<version>(?:[5-9]|\d\d+)\.[\w.]*)"), Flavour.OPEN_MPI_5),
-    (re.compile(r"HYDRA build details:\s+Version:\s+(?P<version>\d[\w.]*)"), Flavour.MPICH),
+    (r"(?s)Intel\(R\) MPI Library.*?Version (?P<version>\d[\w.]*)", Flavour.INTEL),
+    (r"\((?:Open MPI|OpenRTE)\) (?P<version>4\.[\w.]*)", Flavour.OPEN_MPI_4),
+    (r"\(Open MPI\) (?P<version>(?:[5-9]|\d\d+)\.[\w.]*)", Flavour.OPEN_MPI_5),
+    (r"HYDRA build details:\s+Version:\s+(?P<version>\d[\w.]*)", Flavour.MPICH),
 )
 
 
 def mpi_flavour(path: str, version_output: str) -> Mpirun:
     """Tell from what `mpirun --version` printed which kind it is; raises UserError where it is none we know."""
     for pattern, flavour in _VERSIONS:
-        if found := pattern.search(version_output):
+        if found := re.search(pattern, version_output):
             return Mpirun(path, flavour, found["version"])
     said = next((line.strip() for line in version_output.splitlines() if line.strip()), "nothing")
     known = ", ".join(flavour.value for flavour in Flavour)

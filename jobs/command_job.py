@@ -13,12 +13,13 @@ from typing import Any
 from .bindings import inputs, outputs
 from .checks import check_name, check_timeout
 from .code import code
+from .complaints import complaints
 from .distributions import RESOURCES, compute, compute_name, distribution, read_distribution, read_nodes
 from .environments import environment
 from .errors import UserError
 from .fields import checked, dropped, not_used, number, or_nothing, text, word
 from .names import read_expressions
-from .options import complaints, make_options, options
+from .options import make_options, options
 from .program import check_script
 from .reading import Key, Reader, Reading, Table, Value
 from .shapes import entries_of, map_of, section, then

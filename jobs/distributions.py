@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .checks import MOST_PROCESSES, check_count, check_process_total, check_tasks
+from .complaints import named
 from .dataclass import replace
 from .errors import UserError
 from .fields import checked, dropped, not_used, text, whole_number, yes_or_no
-from .options import is_elastic, named
+from .options import is_elastic
 from .reading import Key, Reader, Reading, Table, Value
 from .shapes import either, entries_of, section, tagged
 from .spec import Distribution, Mpi, Plain, PyTorch, Ray, TensorFlow

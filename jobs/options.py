@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .checks import check_count, check_grace, check_module, mpirun_complaint, torchrun_complaint
+from .complaints import check_prefix
 from .errors import UserError
 from .fields import checked, number, one_of, text, whole_number, word, yes_or_no
 from .reading import Key, Reader, Reading, Table, Value
 from .shapes import list_of, section, then
-from .spec import (
-    Binding,
-    Distribution,
-    Mpi,
-    Options,
-    PyTorch,
-    StartMethod,
-    StopWhen,
-    TensorFlow,
-    starts_through_torchrun,
-)
+from .spec import Binding, Options, StartMethod, StopWhen
 from .supervision import early_exit, restarts, seconds
 from .tree import ItemList
 
@@ -48,13 +39,6 @@ def _check_rank(rank: int) -> int:
     if rank < 0:
         raise UserError(f"expected a rank, 0 or more, found {rank}")
     return rank
-
-
-def check_prefix(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Check what is to stand before each process's command."""
-    if not words or not words[0].strip():
-        raise UserError("expected a program and its arguments, such as [strace, -f]")
-    return words
 
 
 def _flags(complaint_about: Callable[[Sequence[str], int], str | None]) -> Reader:
@@ -107,45 +91,3 @@ def make_options(found: Mapping[str, Any]) -> Options:
     if found.get("nodes"):
         values["min_nodes"] = found["nodes"][0]
     return Options(**values)
-
-
-def complaints(kind: Distribution, own: Options, written: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Say which options do not go with the distribution: the key, and a sentence about it.
-
-    `written` are the keys that somebody gave, be it with the value that they have anyway.
-    """
-    usual = Options()
-    yield from _torchrun_complaints(kind, own, written)
-    if own.preload is not None and own.start_method not in (StartMethod.FORK, None):
-        yield "preload", "expected only with start_method fork, which type pytorch can have"
-    if own.min_nodes is not None and not starts_through_torchrun(kind, own):
-        yield "nodes", "elastic nodes are torchrun's: they need type pytorch, a process count and start_method torchrun"
-    if not isinstance(kind, TensorFlow) and own.stop_when is not None:
-        yield "stop_when", f"expected only with type tensorflow; this job has {named(kind)}"
-    if not isinstance(kind, Mpi):
-        for key in ("mpirun", "mpirun_args"):
-            if getattr(own, key) != getattr(usual, key):
-                yield key, f"expected only with type mpi; this job has {named(kind)}"
-    if own.prefix_ranks is not None and not own.prefix:
-        yield "prefix_ranks", "expected only together with prefix"
-    if own.prefix and own.min_nodes is not None and own.prefix_ranks is not None:
-        yield "prefix_ranks", "the ranks of an elastic job change; leave prefix_ranks out, and prefix is for all"
-
-
-def _torchrun_complaints(kind: Distribution, own: Options, written: Collection[str]) -> Iterator[tuple[str, str]]:
-    usual = Options()
-    if not isinstance(kind, PyTorch):
-        for key in ("start_method", "torchrun_args"):
-            value = getattr(own, key)
-            # None is a wrong one, which has a fault already.
-            if value is not None and (key in written or value != getattr(usual, key)):
-                yield key, f"expected only with type pytorch; this job has {named(kind)}"
-    elif own.torchrun_args and own.start_method in (StartMethod.SPAWN, StartMethod.FORK):
-        yield "torchrun_args", f"expected only with start_method torchrun; this job has {own.start_method.value}"
-    elif own.torchrun_args and kind.process_count_per_instance is None:
-        yield "torchrun_args", "without process_count_per_instance (--nproc) the command itself starts, and no torchrun"
-
-
-def named(kind: Distribution) -> str:
-    """Give the words for a distribution in messages about what does not go with it."""
-    return "no distribution" if kind.type == "none" else f"type {kind.type}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,7 +125,9 @@ class Reading:
         """Give the question for the nearest known word, or the list of all."""
         words = sorted(known)
         self._guesses += 1
-        near = difflib.get_close_matches(word, words, 1) if self._guesses <= _MOST_GUESSES else []
+        from difflib import get_close_matches  # Only who wrote something wrong waits for it.
+
+        near = get_close_matches(word, words, 1) if self._guesses <= _MOST_GUESSES else []
         return f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(words)}"
 
     def finish(self) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,7 +214,7 @@ def _read(path: Path, kind: type[T]) -> T:
 
 def _write_new(path: Path, entry: DataAsset) -> bool:
     """Write a file that must not be there yet, whole or not at all; False if it is there."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     replace_json(temporary, to_plain(entry))
     try:
         os.link(temporary, path)

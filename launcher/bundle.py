@@ -6,7 +6,6 @@ It runs where Regiment isn't installed, and nothing in a user's folder can shado
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import io
 import marshal
@@ -55,6 +54,7 @@ _PARTS = (
     "launcher/indexplace.py",
     "launcher/listing.py",
     "launcher/liveness.py",
+    "launcher/making.py",
     "launcher/node",
     "launcher/operations.py",
     "launcher/roles.py",
@@ -93,10 +93,9 @@ def _sources() -> dict[str, bytes]:
 
 @functools.cache
 def _digest() -> str:
-    digest = hashlib.sha256(importlib.util.MAGIC_NUMBER)
-    for name, source in sorted(_sources().items()):
-        digest.update(name.encode() + b"\0" + source + b"\0")
-    return digest.hexdigest()[:16]
+    # Tells versions apart and nothing else, as Python's own hash of sources does: OpenSSL takes longer to load.
+    parts = (name.encode() + b"\0" + source + b"\0" for name, source in sorted(_sources().items()))
+    return importlib.util.source_hash(b"".join((importlib.util.MAGIC_NUMBER, *parts))).hex()
 
 
 def is_ours(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,6 +20,8 @@ def find_mpirun(spec: JobSpec) -> Mpirun | None:
     """Find the mpirun of a job of type mpi: the one it names, else the first in the job's PATH."""
     if not isinstance(spec.distribution, Mpi):
         return None
+    import subprocess  # It takes longer to import than most runs have time for.
+
     path = _path(spec.options.mpirun)
     environ = {**os.environ, "LC_ALL": "C"}
     try:

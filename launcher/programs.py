@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
+
+from .node.which import which
 
 
 def find_program(name: str) -> str | None:
@@ -14,4 +15,4 @@ def find_program(name: str) -> str | None:
     In a job's PATH the folder of its Python comes first, where a wheel has put its programs.
     """
     search = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
-    return shutil.which(name, path=search)
+    return which(name, search)

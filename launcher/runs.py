@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 
@@ -20,25 +18,15 @@ from regiment.jobs.workspace import NAME_RULE, RunFolder, Workspace, is_name
 from .listing import archived_experiments, experiment_names
 from .listing import find_runs as find_runs
 from .liveness import as_it_is, connect
-from .node import messages, processes
+from .making import make_folder, new_run_id
+from .making import this_process as this_process
+from .node import messages
 from .node.channel import encode
-from .taken import name_taken
 
 _PATIENCE = 30.0
 """Seconds a coordinator may take to look at a request."""
 _MOMENT = 0.005
 """Seconds until a request is looked for again."""
-
-
-def this_process() -> Owner:
-    """Give the process that asks, as the owner of what it makes."""
-    pid = os.getpid()
-    return Owner(pid, processes.start_ticks(pid) or 0, processes.boot_id(), socket.gethostname())
-
-
-def new_run_id(experiment: str) -> str:
-    """Make up an id for a run, as Azure ML does: the experiment, the time, and something random."""
-    return f"{experiment[:60]}_{int(time.time())}_{os.urandom(4).hex()}"
 
 
 # --- making -----------------------------------------------------------------------------------------
@@ -74,16 +62,6 @@ def create_runs(
             _unmake(folder)
         raise
     return tuple(made)
-
-
-def make_folder(workspace: Workspace, run_id: str) -> RunFolder:
-    """Make the folder of a new run; raises UserError where the name is taken or is none."""
-    folder = workspace.run(run_id)
-    try:
-        folder.root.mkdir(mode=0o700)
-    except FileExistsError:
-        raise name_taken(folder) from None
-    return folder
 
 
 def _unmake(folder: RunFolder) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
-import shutil
 import socket
 import sys
 import time
@@ -25,10 +24,10 @@ from regiment.jobs.workspace import RunFolder, Workspace
 from .bundle import packed_agent
 from .coordinator.order import Order
 from .coordinatorstart import CoordinatorProcess
+from .making import make_folder, new_run_id, this_process
 from .mpi import find_mpirun
 from .node.messages import Terminal
 from .provenance import record_provenance, snapshot_notes, snapshot_properties
-from .runs import make_folder, new_run_id, this_process
 from .trust import check_is_ours
 
 
@@ -80,7 +79,7 @@ def submit(
             notes = _fill_folder(spec, job_text, workspace, folder, attached, origin or Origin())
         except BaseException:
             # A run that was never started leaves nothing, and its name is free again.
-            shutil.rmtree(folder.root, ignore_errors=True)
+            _remove(folder)
             raise
     order = Order(
         spec=replace(spec, code=spec.code or spec.code_url),
@@ -189,6 +188,12 @@ def _with_origin(record: RunRecord, workspace: Workspace, origin: Origin) -> Run
         arguments=origin.arguments,
         source_directory=origin.source_directory,
     )
+
+
+def _remove(folder: RunFolder) -> None:
+    from shutil import rmtree  # It takes longer to import than most of this.
+
+    rmtree(folder.root, ignore_errors=True)
 
 
 def _user_name() -> str | None:

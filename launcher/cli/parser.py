@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable
+from functools import cache
 
 from .output import add_output_flags
 
@@ -45,6 +47,27 @@ def join_flags(words: list[str]) -> list[str]:
     return joined
 
 
+class _Formatter(argparse.HelpFormatter):
+    """One that knows how wide the terminal is: left to itself it imports `shutil` to ask, for each flag that is added.
+
+    The name of each flag's value is checked with one of these, help or no help.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_terminal_width())
+
+
+@cache
+def _terminal_width() -> int:
+    """Give the width that help is written in, by the rules of `shutil.get_terminal_size` and argparse."""
+    columns = os.environ.get("COLUMNS", "")
+    try:
+        width = int(columns) if columns.isdigit() and int(columns) else os.get_terminal_size(1).columns
+    except OSError:
+        width = 80
+    return (width or 80) - 2
+
+
 def make_parser(command: str | None) -> argparse.ArgumentParser:
     """Make the parser; the flags of other commands than `command` are left out, for speed."""
     parser = argparse.ArgumentParser(
@@ -52,11 +75,14 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
         description="Launch distributed training: one job file, any machines, every run on record.",
         epilog="'regiment COMMAND --help' tells more about a command.",
         allow_abbrev=False,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"regiment {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (run, text, add_flags) in _COMMANDS.items():
-        sub = commands.add_parser(name, help=text, description=_sentence(text), allow_abbrev=False)
+        sub = commands.add_parser(
+            name, help=text, description=_sentence(text), allow_abbrev=False, formatter_class=_Formatter
+        )
         sub.set_defaults(run=run)
         if command == name:
             add_flags(sub)
@@ -304,7 +330,9 @@ def _group(parser: argparse.ArgumentParser, actions: dict[str, tuple[str, str]])
     found = {}
     commands = parser.add_subparsers(metavar="ACTION", required=True)
     for name, (run, text) in actions.items():
-        found[name] = sub = commands.add_parser(name, help=text, description=_sentence(text), allow_abbrev=False)
+        found[name] = sub = commands.add_parser(
+            name, help=text, description=_sentence(text), allow_abbrev=False, formatter_class=_Formatter
+        )
         sub.set_defaults(run=run)
         _add_workspace(sub)
     return found
@@ -315,9 +343,9 @@ _GROUPS = frozenset({"data", "compute", "experiments"})
 
 _COMMANDS: dict[str, tuple[str, str, Add]] = {
     "run": ("start:run", "run a job file or a command", _run_flags),
-    "plan": ("run:plan", "show what a run would start, without starting it", _plan_flags),
-    "validate": ("run:validate", "check a job file", _validate_flags),
-    "schema": ("run:schema", "print the JSON schema of the job file, for editors", _no_flags),
+    "plan": ("plan:plan", "show what a run would start, without starting it", _plan_flags),
+    "validate": ("plan:validate", "check a job file", _validate_flags),
+    "schema": ("plan:schema", "print the JSON schema of the job file, for editors", _no_flags),
     "init": ("init:init", "copy a ready job to begin with", _init_flags),
     "list": ("runs:list_runs", "list runs", _list_flags),
     "show": ("read:show", "show one run", _show_flags),

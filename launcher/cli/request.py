@@ -21,10 +21,10 @@ from regiment.jobs.checks import (
     check_torchrun_args,
     default_experiment_name,
 )
+from regiment.jobs.complaints import check_prefix, complaints, named
 from regiment.jobs.current_form import current_form
 from regiment.jobs.dataclass import dataclass, field, replace
 from regiment.jobs.errors import Fault, JobFileError, UserError
-from regiment.jobs.options import check_prefix, complaints, named
 from regiment.jobs.spec import (
     ArgvCommand,
     Binding,
@@ -39,11 +39,11 @@ from regiment.jobs.spec import (
     StopWhen,
     TensorFlow,
 )
-from regiment.jobs.supervision import check_restarts
 from regiment.jobs.tree import Place
 from regiment.jobs.workspace import Workspace, find_workspace
+from regiment.jobs.yamltext import yaml_text
 
-from ..backends.local import MOST_NODES, machine_shares
+from ..backends.machine import MOST_NODES, machine_shares
 from ..lookup import looked_up
 from ..programs import find_program
 
@@ -165,11 +165,8 @@ def workspace_of(options: argparse.Namespace) -> Workspace:
 
 def job_file_of(spec: JobSpec) -> str:
     """Write the job file that a command stands for, without the values of secrets."""
-    import yaml
-
     shown = replace(spec, environment_variables=masked(spec.environment_variables))
-    text: str = yaml.safe_dump(current_form(shown), sort_keys=False, allow_unicode=True)
-    return text
+    return yaml_text(current_form(shown))
 
 
 def _from_file(options: argparse.Namespace) -> Request:
@@ -314,6 +311,8 @@ def _modules(names: list[str] | None) -> tuple[str, ...] | None:
 def _restarts(restarts: Restarts, count: int | None) -> Restarts | None:
     if count is None:
         return None
+    from regiment.jobs.supervision import check_restarts
+
     _checked("--max-restarts", check_restarts, count)
     return replace(restarts, max=count)
 

@@ -10,7 +10,7 @@ from regiment.jobs.errors import UserError
 from regiment.jobs.workspace import find_workspace
 
 from ..coordinatorstart import CoordinatorProcess, start_early
-from ..node.asking import agent_of
+from ..node.inside import agent_of
 
 
 def run(options: argparse.Namespace) -> int:

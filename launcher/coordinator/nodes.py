@@ -18,7 +18,8 @@ from regiment.jobs.placement import Node, Placement
 from regiment.jobs.workspace import RunFolder
 
 from ..backends.keepers import FirstKeeper, KeeperProcess
-from ..backends.local import LocalNode, machine_shares
+from ..backends.local import LocalNode
+from ..backends.machine import machine_shares
 from ..node import messages, processes
 from ..node.channel import Channel
 from ..node.config import NodeConfig

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from regiment.jobs.errors import ExitStatus
@@ -14,14 +13,6 @@ from .channel import MAX_MESSAGE, Channel, encode
 
 ASK = "ask"
 """The first word of a connection from a process of the job."""
-SOCKET = "REGIMENT_SOCKET"
-"""The variable with the path of the agent's socket."""
-
-
-def agent_of(environ: Mapping[str, str]) -> str | None:
-    """Give the path of the agent's socket where this process is one of a job's, else None."""
-    path = environ.get(SOCKET)
-    return path if path and "REGIMENT_RUN_ID" in environ and os.path.exists(path) else None
 
 
 class Asking:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,8 @@ def copy_code(code: Path, target: Path) -> int:
 
     Never hard links: a job may write into its files, and the snapshot is shared by all runs.
     """
+    from shutil import copyfile  # Many jobs have no snapshot, and it takes long to import.
+
     private_folder(target.parent)
     target.mkdir(mode=0o700)
     count = 0
@@ -27,7 +28,7 @@ def copy_code(code: Path, target: Path) -> int:
             elif entry.is_dir():
                 destination.mkdir()
             else:
-                shutil.copyfile(entry.path, destination)
+                copyfile(entry.path, destination)
                 # The store's files are read-only; the job's own copy is not.
                 destination.chmod(entry.stat().st_mode & 0o777 | 0o600)
                 count += 1
@@ -92,8 +93,10 @@ def move_file(source: Path, destination: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        from shutil import copy2
+
         unfinished = destination.with_name(f".{destination.name}.part")
-        shutil.copy2(source, unfinished)
+        copy2(source, unfinished)
         os.rename(unfinished, destination)
 
 

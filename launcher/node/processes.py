@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import time
@@ -20,6 +19,8 @@ _PF_EXITING = 0x4
 
 def become_subreaper(name: str) -> None:
     """Adopt orphaned descendants of ours, and show `name` in process lists (Linux cuts it at 15 bytes)."""
+    import ctypes  # Whoever only looks at processes has no use for it.
+
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
@@ -29,6 +30,8 @@ def become_subreaper(name: str) -> None:
 @contextmanager
 def not_subreaper() -> Iterator[None]:
     """Let what loses its parent meanwhile go to whoever adopts our own orphans."""
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
     try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Mapping, Sequence
+
+from .which import which
 
 _AS_USUAL = tuple(getattr(signal, f"SIG{name}") for name in "PIPE XFSZ INT QUIT HUP TERM CHLD".split())
 """Signals that Python or we treat specially, or that shells let what they start in the background ignore, and that a
@@ -57,7 +58,7 @@ def spawn(
 
 def find_program(name: str, environ: Mapping[str, str]) -> str:
     """Find a program the way a shell does, with the PATH it will run with."""
-    program = shutil.which(name, path=environ.get("PATH", os.defpath))
+    program = which(name, environ.get("PATH", os.defpath))
     if program is None:
         there = "/" in name and os.path.exists(name)
         missing = "no such file" if "/" in name else "no such program in PATH"
@@ -68,4 +69,4 @@ def find_program(name: str, environ: Mapping[str, str]) -> str:
 
 def shell() -> str:
     """Give this node's shell for job files' commands: bash, for that is what they are written for, else sh."""
-    return shutil.which("bash") or "/bin/sh"
+    return which("bash", os.environ.get("PATH", os.defpath)) or "/bin/sh"

@@ -13,7 +13,7 @@ from regiment.jobs.plain import from_plain, to_plain
 from regiment.jobs.record import RunRecord
 from regiment.jobs.workspace import Workspace as WorkspaceFolder
 
-from ..node.asking import agent_of
+from ..node.inside import agent_of
 from ..operations import Asker, Request, Submit
 from ..runs import this_process
 from .asking import ask_agent
