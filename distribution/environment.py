@@ -72,6 +72,10 @@ def without_leftovers(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not is_leftover(name)}
 
 
+OF_ATTEMPT = frozenset(("REGIMENT_ATTEMPT", "MASTER_PORT", "AZ_BATCH_MASTER_NODE"))
+"""Variables of all processes of a node that are other ones in each attempt."""
+
+
 def is_secret(name: str) -> bool:
     """Say whether a variable's value is for the process only, not for plans and records."""
     return any(word in name.upper() for word in _SECRET_WORDS) or name.upper().endswith("_KEY")

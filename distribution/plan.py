@@ -99,6 +99,8 @@ class NodePlan:
     launcher: LauncherPlan | None = None
     preload: tuple[str, ...] | None = None
     """The modules to import once before the processes are forked; None where they are not forked."""
+    may_start_again: bool = False
+    """Whether a failure may be followed by another attempt: then what has imported for one stays for the next."""
     ledger: bool = False
     """Whether the processes' Pythons tell how far they have come."""
 

@@ -61,6 +61,7 @@ def make_plan(spec: JobSpec, placement: Placement, run_id: str, attempt: int, mp
                 data=data,
                 launcher=rule.launcher(job, node),
                 preload=preloaded_modules(spec.distribution, spec.options),
+                may_start_again=spec.options.restarts.any,
                 ledger=spec.options.ledger,
             )
         )

@@ -127,7 +127,7 @@ class Policy:
     @property
     def has_restarts(self) -> bool:
         """Say whether any failure may be followed by another attempt."""
-        return max(self.restarts.max, self.restarts.infrastructure or 0) > 0
+        return self.restarts.any
 
 
 @dataclass(frozen=True)

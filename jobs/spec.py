@@ -165,6 +165,11 @@ class Restarts:
     progress: float = 60.0
     """An attempt that ran for less, and left nothing new in ./outputs, made no progress; three in a row end the run."""
 
+    @property
+    def any(self) -> bool:
+        """Say whether any failure may be followed by another attempt."""
+        return max(self.max, self.infrastructure or 0) > 0
+
 
 @dataclass(frozen=True)
 class EarlyExit:

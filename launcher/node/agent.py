@@ -28,6 +28,7 @@ from .limits import raise_limits
 from .loop import Loop
 from .nodelog import Kind, NodeLog
 from .patience import Patience
+from .preloads import Preloads
 from .programs import marks_path
 from .ranks import Ranks
 from .starts import Marks
@@ -92,6 +93,7 @@ class Agent:
         self._coordinator: Channel | None = None
         self._lease_timer: int | None = self.loop.call_later(_FIRST_CALL_LIMIT, self._give_up_coordinator)
         self._log = NodeLog(config.node_id, self._log_trouble)
+        self._preloads = Preloads()
         self._ranks = self._new_ranks()
         self.asking = Asking(self.tell)
         self._has_views = has_views
@@ -217,7 +219,7 @@ class Agent:
             if self._ranks is ranks:
                 self.tell(message)
 
-        ranks = Ranks(self.loop, self._config, self._keeper, self._group, self._log, tell)
+        ranks = Ranks(self.loop, self._config, self._keeper, self._group, self._preloads, self._log, tell)
         return ranks
 
     def start(self, message: messages.Start) -> None:
@@ -272,6 +274,7 @@ class Agent:
                 self.tell(messages.Failed(f"cannot collect what the job wrote: {reason}"))
             self.tell(messages.Collected())
 
+        self._preloads.end()
         self._ranks.when_clean(lambda: self._in_thread(self._bring_in, done))
         self._ranks.end_launchers(_LAUNCHER_LIMIT)
 
@@ -330,6 +333,7 @@ class Agent:
         self._exit_status = 3
         self._log.write(Kind.EXECUTION, "the coordinator is gone and has not come back in time")
         self._workplace.abandon()
+        self._preloads.end()
         self._ranks.when_clean(lambda: self._in_thread(self._bring_in_alone, lambda reason: self.loop.stop()))
         self._ranks.stop(_ORPHAN_GRACE)
 

@@ -38,13 +38,14 @@ class NodeGroup:
         except OSError:
             self.remove()
 
-    def enter(self) -> None:
-        """See that this process is in the group, if there is one, before it starts others."""
-        if self._folder is not None and not self._is_in():
-            _move_to(self._folder)
+    def enter(self, *spared: int) -> None:
+        """See that this process is in the group, if there is one, before it starts others; and what was spared."""
+        if self._folder is not None:
+            for pid in (*(() if self._is_in() else (0,)), *spared):
+                _move_to(self._folder, pid)
 
-    def others(self) -> list[int]:
-        """Give the pids of all in the group but this process."""
+    def others(self, *spared: int) -> list[int]:
+        """Give the pids of all in the group but this process, and but for those."""
         found: set[int] = set()
         for folder, _, _ in os.walk(self._folder or ""):
             try:
@@ -52,12 +53,14 @@ class NodeGroup:
                     found.update(map(int, file))
             except OSError:
                 pass  # What the job made in there has just gone.
-        return sorted(found - {0, os.getpid()})
+        return sorted(found - {0, os.getpid(), *spared})
 
-    def kill_others(self) -> None:
-        """Kill all of the group but this process, which steps out of it for that, at one instant."""
+    def kill_others(self, *spared: int) -> None:
+        """Kill all of the group at one instant, but for this process and those: they step out of it for that."""
         if self._folder is None or self._outside is None:
             return
+        for pid in spared:
+            _move_to(self._outside, pid)
         if not self._is_in() or _move_to(self._outside):
             self.kill()
 
@@ -83,9 +86,9 @@ class NodeGroup:
         return self._folder is not None and _own_folder("cgroup2", "") == self._folder
 
 
-def _move_to(folder: str) -> bool:
+def _move_to(folder: str, pid: int = 0) -> bool:
     try:
-        _write(f"{folder}/cgroup.procs", 0)
+        _write(f"{folder}/cgroup.procs", pid)
         return True
     except OSError:
         return False  # There was none to be had from the start.

@@ -21,6 +21,9 @@ TYPE_CHECKING = False  # As typing's, which is not loaded by now.
 if TYPE_CHECKING:
     from typing import Any
 
+    _Found = dict[str, tuple[int, int, int]]
+    """Paths, each with what tells its file from what it may become."""
+
 _ORDER = "REGIMENT_PRELOAD"
 """The variable with what to import: the number of the socket, the modules, the program's own folder."""
 _MOST_FILES = 253
@@ -54,6 +57,7 @@ _json = _borrowed_json()
 def _serve() -> None:
     """Import and fork until the agent hangs up; comes back in the ranks alone."""
     is_rank = False
+    began = time.time_ns()
     try:
         number, modules, folder = os.environ[_ORDER].split(":", 2)
         agent = _socket.socket(fileno=int(number))
@@ -63,17 +67,24 @@ def _serve() -> None:
             return
         gc.collect()
         gc.freeze()
+        _let_go_of_output()
         _say(agent, type="fit")
+        found: _Found | None = None
         while True:
             line, outputs = _receive(agent)
             if not line:
                 return
             order = _json.loads(line)
+            if order["type"] == "renew":
+                reason = _staleness(found, _find(folder), began)
+                _say(agent, **({"type": "fit"} if reason is None else {"type": "stale", "reason": reason}))
+                continue
             rank = _fork(agent, order["ranks"], outputs)
             if rank is not None:
                 _settle(rank)
                 is_rank = True
                 return
+            found = found or _find(folder)  # The ranks run already.
     except BaseException:  # noqa: BLE001  (whatever it is, Python must not go on to run the program in this process)
         sys.excepthook(*sys.exc_info())
     finally:
@@ -142,6 +153,57 @@ def _open_files() -> dict[str, str]:
     return found
 
 
+def _let_go_of_output() -> None:
+    """Leave the pipe: whoever reads it waits for its end when an attempt is over, and we may stay for the next."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+
+
+def _find(folder: str) -> _Found:
+    """See what an import of the same modules would find now: files, and what has their names on the way to them."""
+    paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())} | {sys.executable}
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        paths.update("/" + line.rstrip("\n").partition("/")[2] for line in file if " r-xp " in line and "/" in line)
+    files = {path: _version(path) for path in paths if isinstance(path, str)}
+    names = {name.partition(".")[0] for name in sys.modules}
+    for entry in (folder, *sys.path):
+        try:
+            listed = os.listdir(entry or ".")
+        except OSError:
+            files[entry] = _version(entry)  # An archive, or nothing.
+            continue
+        for name in listed:
+            path = os.path.join(entry, name)
+            # Outputs may have such a beginning as well, and folders are only packages if they say so.
+            if name.partition(".")[0] in names and (
+                name.endswith((".py", ".pyc", ".so")) or os.path.exists(f"{path}/__init__.py")
+            ):
+                files.setdefault(path, (0, 0, 0))
+    return files
+
+
+def _version(path: str) -> tuple[int, int, int]:
+    """Tell a file from what it becomes when it is written to, replaced, or reached by a link that was moved."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return 0, 0, 0
+    return state.st_dev, state.st_ino, state.st_ctime_ns
+
+
+def _staleness(before: _Found | None, now: _Found, began: int) -> str | None:
+    """Say what would be imported in another way now, as the beginning of a sentence; None where nothing would."""
+    if before is not None:
+        changed = [path for path in before.keys() | now.keys() if before.get(path) != now.get(path)]
+    else:
+        changed = []
+    # What was written while we imported may have been read before or after that.
+    changed += [path for path, (_, _, at) in now.items() if at > began]
+    return f"{min(changed)} has changed" if changed else None
+
+
 def _fork(agent: _socket.socket, ranks: list[dict[str, Any]], outputs: list[int]) -> dict[str, Any] | None:
     """Fork ranks; gives each its own part of the order, and None to the process that goes on forking.
 
@@ -159,16 +221,17 @@ def _fork(agent: _socket.socket, ranks: list[dict[str, Any]], outputs: list[int]
                 _say(agent, type="notForked", rank=rank["rank"], reason=f"cannot fork: {error.strerror}")
                 continue
             if pid == 0:
-                _come_up(agent, rank["rank"], gate)
                 os.dup2(output, 1)
                 os.dup2(output, 2)
                 for descriptor in outputs:
                     os.close(descriptor)
+                _come_up(agent, rank["rank"], gate)
                 return rank
         os._exit(0)
     for descriptor in (gate, *outputs):
         os.close(descriptor)
     os.waitpid(between, 0)
+    _say(agent, type="forked")  # Before any of them can end: the agent knows then that we have nothing to do.
     try:
         os.write(opener, b"." * len(ranks))
     except BrokenPipeError:

@@ -31,6 +31,7 @@ from .wrapped import launched_rank, launched_variables, number
 
 if TYPE_CHECKING:
     from .forks import Forks
+    from .preloads import Preloads
 
 _SWEEP_INTERVAL = 0.005
 """Seconds between killing what is left and looking whether it has gone."""
@@ -77,6 +78,7 @@ class Ranks:
         config: NodeConfig,
         keeper: int,
         group: NodeGroup,
+        preloads: Preloads,
         log: NodeLog,
         tell: Callable[[messages.FromAgent], None],
     ) -> None:
@@ -84,6 +86,7 @@ class Ranks:
         self._config = config
         self._keeper = keeper
         self._group = group
+        self._preloads = preloads
         self._log = log
         self._tell = tell
         self.starts = Starts(config.node, tell)
@@ -118,7 +121,7 @@ class Ranks:
         self._ranks = {process.rank: Rank(process) for process in plan.processes}
         self._stopped_ranks.watch()
         self._witness = Witness()
-        self._group.enter()
+        self._group.enter(*self._preloads.idle)
         if plan.preload is not None:
             self._start_forks(self._programs, plan.preload)
         elif plan.launcher is None:
@@ -157,6 +160,7 @@ class Ranks:
 
         self._forks = Forks(
             self._loop,
+            self._preloads,
             self._log,
             self._pump,
             self._tell,
@@ -416,9 +420,13 @@ class Ranks:
         """Kill whatever is left, launcher and setsid grandchildren included, until there is proof that nothing is."""
         if self.clean:
             return
-        living = processes.living_of_run(self._config.tag, os.getpid(), (self._keeper,)) or self._group.others()
+        spared = self._forks.spared() if self._forks is not None else ()
+        if not spared:
+            self._preloads.end()
+        living = processes.living_of_run(self._config.tag, os.getpid(), (self._keeper, *spared))
+        living = living or self._group.others(*spared)
         if living:
-            self._group.kill_others()
+            self._group.kill_others(*spared)
         for pid in living:
             processes.send_signal(pid, signal.SIGKILL)
         if living or self._any_running():

@@ -22,6 +22,7 @@ from regiment.launcher.node.cgroups import NodeGroup
 from regiment.launcher.node.config import NodeConfig
 from regiment.launcher.node.loop import Loop
 from regiment.launcher.node.nodelog import NodeLog
+from regiment.launcher.node.preloads import Preloads
 from regiment.launcher.node.ranks import Ranks
 
 
@@ -86,7 +87,7 @@ def _outcome(config: NodeConfig, order: messages.Start, logs: Path, count: int) 
 
     log = NodeLog("node-0", print)
     log.open(logs)
-    ranks = Ranks(loop, config, 0, NodeGroup(config.tag), log, hear)
+    ranks = Ranks(loop, config, 0, NodeGroup(config.tag), Preloads(), log, hear)
     loop.on_signal(signal.SIGCHLD, ranks.reap)
     ranks.start(order, logs)
     loop.run()
