@@ -7,8 +7,8 @@ from statistics import median
 
 from regiment.jobs.dataclass import dataclass, replace
 
-from .startphase import WAITING, StartPhase
-from .timeline import Detail, NodeStart, Span, Timeline
+from .startphase import WAITING, Span, StartPhase
+from .timeline import Detail, NodeStart, Timeline
 
 _NOTICEABLE = 0.1
 """Seconds below which nobody stands out."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from regiment.jobs.dataclass import dataclass
+
 
 class StartPhase(Enum):
     """Where the time of a start goes, in the order in which it does."""
@@ -37,3 +39,20 @@ class StartPhase(Enum):
 
 WAITING = frozenset({StartPhase.ROLL_CALL, StartPhase.RENDEZVOUS})
 """Phases that are over for all at once: the slowest one spends the least time in them."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A phase, in seconds since the timeline's beginning."""
+
+    phase: StartPhase
+    begin: float
+    end: float
+    is_over: bool = True
+    """Whether it has ended; one that has not lasts until now, or until the attempt's end."""
+    text: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.end - self.begin

@@ -13,31 +13,13 @@ from typing import Any
 from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.ledger import LedgerRow, RowKind
 
-from .startphase import StartPhase
+from .startphase import Span, StartPhase
+from .within import is_waiting, one_process, spans_within
 
 Event = Mapping[str, Any]
 """One line of `events.jsonl`."""
-FIRST_STEP = StartPhase.FIRST_STEP.value
-"""The mark that stands for the phase of this name."""
 _UP = ("ready", "preparing")
 _PREPARED = ("prepared", "running")
-
-
-@dataclass(frozen=True)
-class Span:
-    """A phase, in seconds since the timeline's beginning."""
-
-    phase: StartPhase
-    begin: float
-    end: float
-    is_over: bool = True
-    """Whether it has ended; one that has not lasts until now, or until the attempt's end."""
-    text: str = ""
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return self.end - self.begin
 
 
 @dataclass(frozen=True)
@@ -133,14 +115,14 @@ class _Attempt:
         self._horizon = horizon - zero
         self._states: dict[tuple[int, str], float] = {}
         self._started: dict[int, float] = {}
-        self._ended: set[int] = set()
+        self._ended: dict[int, float] = {}
         for event in events:
             if event["event"] == "node":
                 self._states.setdefault((event["nodeRank"], event["state"]), event["at"] - zero)
             elif event["event"] == "process_started":
                 self._started.setdefault(event["rank"], event["at"] - zero)
             elif event["event"] == "process_exited":
-                self._ended.add(event["rank"])
+                self._ended.setdefault(event["rank"], event["at"] - zero)
         self._node_rows: dict[tuple[int, RowKind], LedgerRow] = {}
         self._rank_rows: dict[int, list[LedgerRow]] = {}
         for row in rows:
@@ -148,7 +130,7 @@ class _Attempt:
                 self._node_rows[row.node, row.kind] = row
             else:
                 self._rank_rows.setdefault(row.rank, []).append(row)
-        self._are_waiting = any(_is_waiting(each) for each in self._rank_rows.values())
+        self._are_waiting = any(is_waiting(each) for each in self._rank_rows.values())
 
     def node(self, index: int, node_id: str) -> NodeStart:
         """Give how a node and its processes came up."""
@@ -200,9 +182,8 @@ class _Attempt:
         if started is None:
             return RankStart(rank, (spawned,))
         rows = self._rank_rows.get(rank, [])
-        # Who has not come to a rendezvous in which others wait is still on the way to it.
-        is_missed = self._are_waiting and rank not in self._ended
-        found = _inside(_one_process(rows), self._horizon - started, is_missed=is_missed)
+        until = self._ended.get(rank, self._horizon)
+        found = spans_within(one_process(rows), until - started, is_missed=self._are_waiting)
         inside = tuple(_moved(span, started) for span in found)
         details = tuple(
             Detail(row.text, started + row.begin, None if row.end is None else started + row.end)
@@ -214,72 +195,3 @@ class _Attempt:
 
 def _moved(span: Span, by: float) -> Span:
     return replace(span, begin=span.begin + by, end=span.end + by)
-
-
-def _one_process(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
-    """Give the rows of the process that is the rank, with the marks of all.
-
-    A rank may run several Pythons, before the program or from it. The one that gets furthest is meant; of several, the
-    first.
-    """
-    processes = list(dict.fromkeys(row.pid for row in rows if row.kind is not RowKind.MARK))
-    furthest = max(processes, key=lambda pid: _progress(rows, pid), default=None)
-    return [row for row in rows if row.pid == furthest or row.kind is RowKind.MARK]
-
-
-def _progress(rows: Sequence[LedgerRow], pid: int | None) -> tuple[bool, bool]:
-    kinds = {row.kind for row in rows if row.pid == pid}
-    return RowKind.FIRST_STEP in kinds, RowKind.RENDEZVOUS in kinds
-
-
-def _is_waiting(rows: Sequence[LedgerRow]) -> bool:
-    """Say whether a process is in its first rendezvous."""
-    meeting = _meeting([row for row in rows if row.kind is RowKind.RENDEZVOUS])
-    return meeting is not None and meeting.end is None
-
-
-def _inside(rows: Sequence[LedgerRow], horizon: float, *, is_missed: bool) -> Iterator[Span]:
-    """Give the phases within a process, in seconds since it was started; what is not known is left out."""
-    by_kind: dict[RowKind, list[LedgerRow]] = {}
-    for row in rows:
-        by_kind.setdefault(row.kind, []).append(row)
-    meeting = _meeting(by_kind.get(RowKind.RENDEZVOUS, []))
-    step = _first_step(rows)
-    at = None
-    for row in by_kind.get(RowKind.INTERPRETER, [])[:1]:
-        at = max(0.0, row.begin)
-        yield Span(StartPhase.INTERPRETER, 0.0, at)
-        until = min((row.begin for row in (meeting, step) if row is not None), default=None)
-        imports = [i for i in by_kind.get(RowKind.IMPORT, ()) if i.end and (until is None or i.end <= until)]
-        is_missed = is_missed and until is None
-        if imports or meeting is not None or is_missed:
-            done = max((i.end or 0.0 for i in imports), default=at)
-            yield Span(StartPhase.IMPORTS, at, max(at, done), text=_longest(imports))
-            at = max(at, done)
-            if is_missed:
-                yield Span(StartPhase.OWN_CODE, at, max(at, horizon), is_over=False)
-    if meeting is not None:
-        if at is not None:
-            yield Span(StartPhase.OWN_CODE, at, max(at, meeting.begin))
-        end = horizon if meeting.end is None else meeting.end
-        yield Span(StartPhase.RENDEZVOUS, meeting.begin, max(meeting.begin, end), meeting.end is not None, meeting.text)
-        at = meeting.end
-    if step is not None:
-        begin = min(at or 0.0, step.begin)
-        yield Span(StartPhase.FIRST_STEP, begin, step.begin, text=step.text)
-
-
-def _meeting(rows: Sequence[LedgerRow]) -> LedgerRow | None:
-    """Give the first rendezvous: the row of its end, or where that is still to come the one of its beginning."""
-    return min(rows, key=lambda row: (row.begin, row.end is None), default=None)
-
-
-def _first_step(rows: Sequence[LedgerRow]) -> LedgerRow | None:
-    """Give the first step: the program's own word for it, where it says one, knows best."""
-    marks = [row for row in rows if row.kind is RowKind.MARK and row.text == FIRST_STEP]
-    return next(iter(marks or [row for row in rows if row.kind is RowKind.FIRST_STEP]), None)
-
-
-def _longest(imports: Sequence[LedgerRow]) -> str:
-    longest = max(imports, key=lambda row: (row.end or 0.0) - row.begin, default=None)
-    return "" if longest is None else longest.text

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .timeline import Detail, NodeStart, Span, Timeline
+from .startphase import Span
+from .timeline import Detail, NodeStart, Timeline
 
 TraceEvent = dict[str, Any]
 _NODE = 0

@@ -59,6 +59,11 @@ class InteractiveView:
         """Whom to tell how much is in the rank's log."""
         self.done = False
 
+    @property
+    def is_restless(self) -> bool:
+        """Whether to look again soon: the others hear of the rank's log in turns."""
+        return self._relay.is_on or self._run.is_restless or self.done != self._run.done
+
     def on_event(self, event: Event) -> None:
         """Take one event of the run, in order: the rank's start and end begin and end its session."""
         name, is_ours = event.get("event"), event.get("rank") == self._rank

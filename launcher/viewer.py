@@ -43,6 +43,7 @@ class Viewer:
         self._interrupts = 0
         self._left = False
         self._signal: signal.Signals | None = None
+        self._timer: int | None = None
 
     def watch(self) -> None:
         """Ask for everything from the first event on; a run's own viewer gets that unasked."""
@@ -122,17 +123,23 @@ class Viewer:
     def _take(self, event: dict[str, Any]) -> None:
         if event.get("event") == "log":
             self._view.on_log(int(event["rank"]), int(event["size"]))
-            return
-        self._view.on_event(event)
+        else:
+            self._view.on_event(event)
         if event.get("event") == "run_ended":
             self._ended = int(event["exitStatus"])
+        self._go_on()
 
     def _tick(self) -> None:
+        self._timer = None
         self._view.tick(time.time())
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Let the view look again soon, unless it has shown all there is: then this process sleeps until more comes."""
         if self._view.done:
             self._loop.stop()
-        else:
-            self._loop.call_later(_REFRESH, self._tick)
+        elif self._timer is None and self._view.is_restless:
+            self._timer = self._loop.call_later(_REFRESH, self._tick)
 
     def _coordinator_left(self) -> None:
         if self._ended is None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from regiment.distribution.slowness import Change, PhaseSpread, Share, changes, slowest_of, spreads
-from regiment.distribution.startphase import StartPhase
-from regiment.distribution.timeline import NodeStart, Span, Timeline
+from regiment.distribution.startphase import Span, StartPhase
+from regiment.distribution.timeline import NodeStart, Timeline
 from regiment.distribution.trace import make_trace
 from regiment.jobs.errors import UserError
 from regiment.jobs.files import replace_json

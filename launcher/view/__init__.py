@@ -23,6 +23,10 @@ class View(Protocol):
     """Whether the run has ended and its last line is out. Until then, after `run_ended`, go on with `tick`;
     or call `close`, which waits."""
 
+    @property
+    def is_restless(self) -> bool:
+        """Whether `tick` is to be called although nothing happens: something is late, or time itself is shown."""
+
     def on_event(self, event: Event) -> None:
         """Take one event of the run, in order; one seen already or unknown is ignored."""
 

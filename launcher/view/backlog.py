@@ -83,6 +83,11 @@ class Backlog:
             if self._follower.offset(rank) < size:
                 self._waiting[rank] = None
 
+    @property
+    def is_behind(self) -> bool:
+        """Say whether there is more to read than was read."""
+        return bool(self) or any(self._follower.offset(rank) < size for rank, size in self._announced.items())
+
     def __bool__(self) -> bool:
         return bool(self._waiting or self._earlier)
 

@@ -80,6 +80,11 @@ class LiveView:
         self._gone = False
         self.done = False
 
+    @property
+    def is_restless(self) -> bool:
+        """Whether to look again soon: always, for its clock goes on."""
+        return True
+
     def on_event(self, event: Event) -> None:
         """Take one event of the run, in order."""
         before, self._view = self._view, advance(self._view, event)

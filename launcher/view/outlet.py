@@ -25,6 +25,11 @@ class Outlet:
         self.broken = False
         """Whether the reader has gone away."""
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the reader has not taken yet."""
+        return len(self._buffer)
+
     def put(self, text: str) -> None:
         """Take text to be written by the next `push` or `drain`."""
         self.put_bytes(text.encode(self._encoding, "backslashreplace"))

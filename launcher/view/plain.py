@@ -55,6 +55,8 @@ class PlainView:
         self._view = RunView()
         self._prefixes: dict[int, str | None] = {}
         self._seconds_left = 0.0
+        self.is_restless = True
+        """Whether to look again soon: there may be more to print, or a countdown."""
         self.done = False
 
     def on_event(self, event: Event, *, late: bool = False) -> None:
@@ -62,6 +64,7 @@ class PlainView:
         before, self._view = self._view, advance(self._view, event)
         if self._view is before:
             return
+        self.is_restless = True
         name = event["event"]
         if name == "run_started":
             self._begin()
@@ -79,6 +82,7 @@ class PlainView:
     def on_log(self, rank: int, size: int) -> None:
         """Take note that a rank's log has at least this many bytes."""
         self._backlog.grew(rank, size)
+        self.is_restless = True
         self._print()
 
     def tick(self, now: float) -> None:
@@ -86,6 +90,8 @@ class PlainView:
         self._count_down(now)
         self._backlog.look_again()
         self._print()
+        is_waiting = self._backlog.is_behind or self._stdout.waiting > 0 or self._stderr.waiting > 0
+        self.is_restless = is_waiting or self._view.stopping is not None or self._view.ended is not None
 
     def close(self, *, wait: bool = True) -> None:
         """Print what is left, however slow the reader is, and end; without `wait`, only what it takes at once."""

@@ -177,9 +177,9 @@ def test_who_has_not_come_where_the_others_wait_is_the_slowest() -> None:
     found = slowest_of(timeline(rows=[*here, *missing], now=60.0))
     assert found is not None and (found.share.rank, found.phase) == (1, StartPhase.OWN_CODE)
     assert not found.share.spans[-1].is_over
-    # One that has ended does not come any more, and where nobody waits nobody is missed.
-    ended = (*TWO_NODES, {"at": 5.0, "event": "process_exited", "rank": 1})
-    assert "own code" not in seconds(timeline(ended, [*here, *missing], now=60.0), 1)
+    # So it is when all have ended over it. Where nobody waits nobody is missed.
+    ended = (*TWO_NODES, *({"at": 5.0, "event": "process_exited", "rank": rank} for rank in range(2)))
+    assert seconds(timeline(ended, [*here, *missing], now=60.0), 1)["own code"] == pytest.approx(5.0 - 1.1 - 1.2)
     assert "own code" not in seconds(timeline(rows=missing, now=60.0), 1)
 
 
