@@ -6,6 +6,8 @@ A decision about one of 32,768 processes must neither copy nor look at the other
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress, count
+from operator import is_not
 from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
@@ -55,10 +57,9 @@ class Table(Sequence[T], Generic[T]):
 
     def differences(self, older: Table[T]) -> Iterator[int]:
         """Give the places at which the items are not the very same as in another table of that length."""
-        for number, (own, others) in enumerate(zip(self._blocks, older._blocks, strict=True)):
-            if own is not others:
-                start = number * BLOCK
-                yield from (start + i for i, (a, b) in enumerate(zip(own, others, strict=True)) if a is not b)
+        for number in _different(self._blocks, older._blocks):
+            start = number * BLOCK
+            yield from (start + place for place in _different(self._blocks[number], older._blocks[number]))
 
     def __len__(self) -> int:
         return self._length
@@ -91,6 +92,11 @@ class Table(Sequence[T], Generic[T]):
 
     def __repr__(self) -> str:
         return f"Table({tuple(self)!r})"
+
+
+def _different(own: Sequence[object], others: Sequence[object]) -> Iterator[int]:
+    """Give the places at which two sequences have not the very same; asked at each event, so without Python's steps."""
+    return compress(count(), map(is_not, own, others))
 
 
 def _moved(counts: Counts, old: Any, new: Any) -> Counts:
