@@ -122,7 +122,8 @@ def _write(path: Path, sources: dict[str, bytes]) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(sources):
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), sources[name])
+            # Read only by another Python, and for tracebacks: half the size is worth more than the time it takes.
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), sources[name], zipfile.ZIP_DEFLATED)
             # Compiled for this Python; another version finds its own magic number missing and reads the source.
             archive.writestr(zipfile.ZipInfo(f"{name}c", _EPOCH), _compiled(name, sources[name]))
     private_folder(path.parent)

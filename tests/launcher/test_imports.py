@@ -28,12 +28,12 @@ _LIBRARY = {
     "command": "__future__ abc argparse array codecs collections contextlib copyreg ctypes datetime "
     "encodings enum errno fcntl fnmatch functools genericpath gettext heapq importlib io "
     "ipaddress itertools json keyword linecache locale marshal math ntpath operator os "
-    "pathlib posix posixpath pwd re reprlib runpy select selectors shlex signal site "
+    "pathlib posix posixpath pwd re reprlib resource runpy select selectors shlex signal site "
     "sitecustomize socket stat struct threading time token types typing urllib warnings "
     "weakref zipimport zlib",
-    "coordinator": "__future__ abc array codecs collections contextlib copyreg ctypes datetime encodings "
+    "coordinator": "__future__ abc array bisect codecs collections contextlib copyreg ctypes datetime encodings "
     "enum errno fcntl fnmatch functools genericpath heapq importlib io ipaddress itertools "
-    "json keyword marshal math ntpath operator os pathlib posix posixpath pwd re reprlib "
+    "json keyword marshal math ntpath operator os pathlib posix posixpath pwd re reprlib resource "
     "runpy select selectors shlex signal socket stat struct threading time types typing "
     "urllib warnings weakref zipimport",
     "keeper and agent": "__future__ abc array codecs collections contextlib copyreg ctypes datetime encodings "
@@ -114,7 +114,7 @@ def test_each_process_imports_only_what_a_first_line_takes(lab: Lab, recording: 
         assert not tops & _HEAVY, who
         if sys.version_info[:2] == (3, 11):  # Others import other parts of the library for the same.
             library = {top for top in tops if not top.startswith("_")} - _NONE
-            assert not library - set(_LIBRARY[who].split()), who
+            assert not (more := library - set(_LIBRARY[who].split())), f"{who}: {sorted(more)}"
         ours = {name.removeprefix("regiment.") for name in modules if name.startswith("regiment.")}
         beyond = {name for name in ours if not f"{name}.".startswith(tuple(f"{room}." for room in _OURS[who]))}
         assert beyond <= {"launcher"}, who
