@@ -88,7 +88,7 @@ class Viewer:
         return self._exit_status()
 
     def _see_coordinator_off(self) -> None:
-        """Wait a moment for the coordinator, which tidies up after its verdict: when we have gone, nothing runs."""
+        """Wait a moment for the coordinator, which tidies up after its verdict: when we have gone, nothing is left."""
         try:
             record = read_record(self._folder.record)
         except UserError:
@@ -97,6 +97,9 @@ class Viewer:
         # Where the disk was full from the start, the record still has us, who submitted the run, in its place.
         if coordinator is not None and coordinator.pid != os.getpid():
             wait_for_death(coordinator.owner, _LAST_WORDS_LIMIT)
+            if coordinator.socket is not None and is_dead(coordinator.owner):
+                # It was killed before it could, and may have had no node that does.
+                scratch.remove_socket_of_dead(coordinator.socket)
 
     def _exit_status(self) -> int:
         # What the coordinator said counts, not the record: a full disk may have kept that from being written.
@@ -107,15 +110,10 @@ class Viewer:
         return self._ended if self._ended is not None else self._status_of_lost_run()
 
     def _status_of_lost_run(self) -> int:
-        record = read_record(self._folder.record)
+        self._see_coordinator_off()
+        record = as_it_is(read_record(self._folder.record))
         if record.status is RunStatus.COMPLETED:
             return 0  # It was killed after it had written this, and before it could say so.
-        if record.coordinator is not None:
-            wait_for_death(record.coordinator.owner, _LAST_WORDS_LIMIT)
-            if record.coordinator.socket is not None and is_dead(record.coordinator.owner):
-                # Its nodes do that too, unless it was killed before it had any.
-                scratch.remove_socket_of_dead(record.coordinator.socket)
-        record = as_it_is(read_record(self._folder.record))
         error = NodeError(_lost_message(record))
         error.exit_status = ExitStatus(record.exit_status or ExitStatus.NODE_ERROR)
         raise error
