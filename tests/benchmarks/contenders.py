@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 import socket
 import sys
@@ -116,6 +118,18 @@ def _regiment(*flags: str) -> Callable[[Shape, Sequence[str]], list[Start]]:
     return starts
 
 
+def _restarting_regiment(shape: Shape, script: Sequence[str]) -> list[Start]:
+    job = {
+        "command": shlex.join(["python", *script]),
+        "distribution": {"type": "pytorch", "process_count_per_instance": shape.per_node},
+        "resources": {"instance_count": shape.nodes},
+        "regiment": {"start_method": "fork", "restarts": {"max": 1, "backoff": 0}},
+    }
+    path = Path(script[1]) / "job.yml"
+    path.write_text(json.dumps(job), "utf-8")
+    return [Start([_python(), "-m", "regiment", "run", "--quiet", str(path)])]
+
+
 TORCHRUN = Contender("torchrun", _torchrun)
 TORCHRUN_RESTARTS = Contender("torchrun --max-restarts 1", _restarting_torchrun)
 """Its store sharing is off: with it, a restart fails (pytorch#135712)."""
@@ -126,11 +140,7 @@ BARE = Contender("bare processes", _bare)
 REGIMENT_TORCHRUN = Contender("regiment, torchrun", _regiment("--type", "pytorch"), True)
 REGIMENT_SPAWN = Contender("regiment, spawn", _regiment("--type", "pytorch", "--start-method", "spawn"), True)
 REGIMENT_FORK = Contender("regiment, fork", _regiment("--type", "pytorch", "--start-method", "fork"), True)
-REGIMENT_RESTARTS = Contender(
-    "regiment, fork, --max-restarts 1",
-    _regiment("--type", "pytorch", "--start-method", "fork", "--set", "regiment.restarts={max: 1, backoff: 0}"),
-    True,
-)
+REGIMENT_RESTARTS = Contender("regiment, fork, restarts: {max: 1, backoff: 0}", _restarting_regiment, True)
 REGIMENT_MPI = Contender("regiment, mpi", _regiment("--type", "mpi"), True)
 
 

@@ -125,7 +125,7 @@ class Course:
                 stdout=output,
                 stderr=errors,
             )
-            for start in way.starts(shape, ["script.py", str(self.marks)])
+            for start in way.starts(shape, [str(self.folder / "script.py"), str(self.marks)])
         ]
         try:
             yield [process.pid for process in processes]
