@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,6 +107,7 @@ class Course:
         self.number = 0
         self.marks = folder
         self.tag = uuid.uuid4().hex
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     @contextmanager
     def started(self, way: Contender, shape: Shape, output: int = subprocess.DEVNULL) -> Iterator[list[int]]:
@@ -116,7 +117,7 @@ class Course:
         self.marks.mkdir()
         base = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", _MARK: self.tag, "OMP_NUM_THREADS": "1"}
         errors = (self.marks / "errors").open("w")
-        processes = [
+        self.processes = processes = [
             subprocess.Popen(
                 start.argv,
                 cwd=self.folder,
@@ -158,13 +159,13 @@ class Course:
     def mark(self, name: str) -> float:
         """Wait for one process's mark."""
         path = self.marks / name
-        wait_until(path.exists)
+        wait_until(lambda: path.exists() or all(process.poll() is not None for process in self.processes))
+        assert path.exists(), f"no {name}: {(self.marks / 'errors').read_text()[-2000:]}"
         return float(path.read_text())
 
 
-def wait_until(condition: object) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     """Wait for something to come true."""
-    assert callable(condition)
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
