@@ -9,6 +9,7 @@ from ..actions import LaunchNode, PrepareNode, StartNodeProcesses, StartProcesse
 from ..events import NodePrepared, NodeUp, ProcessStarted, RejoinRequested
 from ..state import NodeState, Phase, Process, State
 from .changes import Decision, with_node, with_process
+from .early import watched
 
 
 def node_up(state: State, event: NodeUp, now: float) -> Decision:
@@ -74,4 +75,6 @@ def process_started(state: State, event: ProcessStarted, now: float) -> Decision
     # torchrun's own restart: what failed in its last round is no longer what decides.
     cause = None if process.status.has_ended else state.cause
     state = with_process(state, event.rank, fresh)
-    return state if cause is state.cause else replace(state, cause=cause), ()
+    state = state if cause is state.cause else replace(state, cause=cause)
+    # One on another node may have ended well before the first word of this one came.
+    return watched(state, now) if state.phase is Phase.RUNNING else state, ()

@@ -127,6 +127,17 @@ def test_a_run_fails_for_it_where_that_is_asked_for() -> None:
     assert state.exit_status is ExitStatus.JOB_FAILED
 
 
+def test_it_counts_as_early_too_where_the_others_are_only_then_heard_of() -> None:
+    """Each node tells of its own: one may have come to its end before another's first word is there."""
+    policy = Policy(early_exit=EarlyExit(warn=5.0, fail=600.0))
+    state, _ = play([*UP, STARTED[1], COMPLETED[1]], policy)
+    assert state.early_since is None
+    state, _ = decide(state, STARTED[0], 11.0)
+    assert state.wake_at == 11 + 5
+    state, _ = decide(state, STARTED[2], 12.0)
+    assert state.wake_at == 11 + 5
+
+
 def test_helpers_may_end_when_they_like() -> None:
     history: list[Event] = [*UP, *STARTED, ProcessExited(2, 0, None, False, 9.0)]
     state, _ = play(history, helpers=(2, 3))
