@@ -20,6 +20,8 @@ def main() -> None:
         from regiment.launcher.node.fetch import main as run
     elif role == "coordinator":
         from regiment.launcher.coordinator.main import main as run
+    elif role == "warm":
+        from regiment.launcher.backends.warmpool import main as run
     else:
         raise SystemExit(f"unknown role {role!r}")
     run()

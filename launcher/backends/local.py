@@ -12,7 +12,7 @@ from ..node import processes
 from ..node.cgroups import NodeGroup
 from ..node.config import NodeConfig
 from ..node.loop import Loop
-from .keepers import FirstKeeper, KeeperProcess
+from .keepers import FirstKeeper, Keeper, KeeperProcess
 
 _FENCE_LIMIT = 3.0
 """Seconds in which what is left of a lost node must be dead."""
@@ -23,7 +23,7 @@ class LocalNodes:
 
     def __init__(self, first: FirstKeeper) -> None:
         self.token = first.token
-        self._first: KeeperProcess | None = first.process
+        self._first: Keeper | None = first.keeper
 
     def start(
         self, loop: Loop, config: NodeConfig, on_ready: Callable[[dict[str, Any]], None], on_gone: Callable[[], None]
@@ -43,7 +43,7 @@ class LocalNode:
         config: NodeConfig,
         on_ready: Callable[[dict[str, Any]], None],
         on_gone: Callable[[], None],
-        keeper: KeeperProcess,
+        keeper: Keeper,
     ) -> None:
         """`on_ready` gets the agent's first words: its socket and pids; `on_gone` says that the node is clean."""
         self._loop = loop

@@ -231,6 +231,23 @@ def _experiments_flags(parser: argparse.ArgumentParser) -> None:
     add_output_flags(add["list"])
 
 
+def _warm_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--preload",
+        type=_names,
+        default=("torch",),
+        metavar="MODULES",
+        help="what to import, as 'preload' in a job file, with commas between (default: torch)",
+    )
+    add("--for", type=_duration, dest="seconds", default=3600.0, metavar="TIME", help="how long (default: 1h)")
+    add("--any-env", type=_names, metavar="NAMES", default=(), help="variables that no import depends on")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--list", action="store_true", help="show what is kept")
+    kinds.add_argument("--stop", action="store_true", help="keep nothing any more; runs that use it go on")
+    add_output_flags(parser)
+
+
 def _run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_id", metavar="RUN", help="the run's id")
 
@@ -359,6 +376,7 @@ _COMMANDS: dict[str, tuple[str, str, Add]] = {
     "archive": ("runs:archive", "leave a run or an experiment out of lists", _archive_flags),
     "restore": ("runs:restore", "show an archived run or experiment again", _archive_flags),
     "experiments": ("", "list experiments", _experiments_flags),
+    "warm": ("warm:warm", "keep modules imported for runs with start_method fork", _warm_flags),
     "reindex": ("runs:reindex", "make the index of the workspace anew", _no_flags),
     "data": ("", "name data, and look up what has a name", _data_flags),
     "compute": ("", "name compute targets, and look them up", _compute_flags),
@@ -403,6 +421,16 @@ def _whole(text: str, wanted: str) -> int:
 
 def _nproc(text: str) -> int | str:
     return text if text in ("auto", "gpu") else _positive(text, "a number of processes, auto or gpu")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def _duration(text: str) -> float:
+    """Read `90`, `90s`, `30m`, `1.5h` or `2d`."""
+    factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:], 0)
+    return _seconds(text[:-1]) * factor if factor else _seconds(text)
 
 
 def _time_limit(text: str) -> float:

@@ -114,7 +114,7 @@ class Coordinator:
         recorder.write_now()
         self._tell_start()
         recorder.event({"event": "status", "status": self._state.status.value})
-        for note in self._plan.notes:
+        for note in (*self._order.notes, *self._plan.notes):
             recorder.note("warning", note)
         self._watchers.accept_owner()
 

@@ -14,6 +14,7 @@ from regiment.jobs.errors import ExitStatus
 from regiment.jobs.lock import RecordLock
 from regiment.jobs.plain import from_plain
 from regiment.jobs.record import RunError, RunStatus, read_record, utc_text, write_record
+from regiment.jobs.spec import preloaded_modules
 from regiment.jobs.workspace import RunFolder, Workspace
 
 from ..backends.keepers import FirstKeeper
@@ -29,6 +30,7 @@ def see_through(first: FirstKeeper) -> None:
     owner = socket.socket(fileno=os.dup(0))
     order, lock = _take_order(owner)
     folder = Workspace(Path(order.workspace)).run(order.run_id)
+    order = _take_warm(order, first)
     try:
         Coordinator(order, folder, owner, lock, LocalNodes(first)).run()
     except Exception:  # noqa: BLE001  (whatever it was, the record has to say that the run is over)
@@ -37,6 +39,21 @@ def see_through(first: FirstKeeper) -> None:
         traceback.print_exc()
         _record_own_fault(folder)
         sys.exit(int(ExitStatus.INTERNAL_ERROR))
+
+
+def _take_warm(order: Order, first: FirstKeeper) -> Order:
+    """Let node 0 be one that has imported already what is to be forked, where there is a warm pool for that."""
+    modules = preloaded_modules(order.spec.distribution, order.spec.options)
+    if modules is None or order.has_views:
+        return order  # Views need a mount namespace, which nothing must have been started before.
+    from ..backends.warm import NoPool, take
+
+    try:
+        first.replace(*take(order.python, modules, order.zip))
+    except NoPool as error:
+        if str(error):
+            return replace(order, notes=(f"the warm pool is of no use here: {error}",))
+    return order
 
 
 def _take_order(owner: socket.socket) -> tuple[Order, RecordLock]:

@@ -12,7 +12,6 @@ from regiment.distribution import events
 from regiment.distribution.circumstances import Circumstances
 from regiment.distribution.planner import wants_ports
 from regiment.distribution.tasks import node_slots
-from regiment.jobs.data import DataInput, DataMode
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.workspace import RunFolder
@@ -166,10 +165,7 @@ class Nodes:
             live_logs=str(self._folder.logs if index == 0 else self._folder.logs / f"node-{index}"),
             metrics=str(self._folder.metrics),
             fetched=str(self._folder.fetched),
-            views=any(
-                isinstance(item, DataInput) and item.mode is DataMode.READ_ONLY_MOUNT
-                for item in self._order.spec.inputs.values()
-            ),
+            views=self._order.has_views,
         )
         return self._backend.start(
             self._loop,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from regiment.distribution.mpirun import Mpirun
+from regiment.jobs.data import DataInput, DataMode
 from regiment.jobs.dataclass import dataclass
 from regiment.jobs.spec import JobSpec
 
@@ -31,3 +32,11 @@ class Order:
     """The mpirun of node 0, for jobs that start through one."""
     terminal: Terminal | None = None
     """Where one rank reads and prints, if somebody wants it to himself."""
+    notes: tuple[str, ...] = ()
+    """What a person should know before it runs."""
+
+    @property
+    def has_views(self) -> bool:
+        """Say whether there are inputs that the job must not be able to write."""
+        inputs = self.spec.inputs.values()
+        return any(isinstance(item, DataInput) and item.mode is DataMode.READ_ONLY_MOUNT for item in inputs)

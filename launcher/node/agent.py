@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ProtocolError
@@ -35,6 +35,9 @@ from .ranks import Ranks
 from .starts import Marks
 from .workplace import Workplace
 
+if TYPE_CHECKING:
+    from .warm import Warm
+
 _FIRST_CALL_LIMIT = 30.0
 """Seconds the agent waits for its coordinator's first connection."""
 _ORPHAN_GRACE = 2.0
@@ -51,18 +54,24 @@ _NO_VIEWS = (
 )
 
 
-def run_agent(plain_config: dict[str, Any], keeper: int, lifeline: int, group: NodeGroup) -> int:
+def run_agent(
+    plain_config: dict[str, Any], keeper: int, lifeline: int, group: NodeGroup, warm: Warm | None = None
+) -> int:
     """Be a node's agent until released; gives the exit status.
 
-    `lifeline` is a pipe that is at its end when the keeper is dead.
+    `lifeline` is a pipe that is at its end when the keeper is dead. `warm` is what this agent, which was one of the
+    warm pool, has imported already.
     """
     config = from_plain(NodeConfig, plain_config)
+    if config.environ is not None:
+        os.environ.clear()
+        os.environ.update(config.environ)
     if config.cpus:
         os.sched_setaffinity(0, config.cpus)
     processes.become_subreaper("regiment-agent")
     raise_limits()
     has_views = config.views and _enter_own_namespace(config)
-    agent = Agent(config, keeper, listen(config.socket), has_views, group)
+    agent = Agent(config, keeper, listen(config.socket), has_views, group, warm)
     agent.loop.on_read(lifeline, agent.keeper_died)
     hello = {"socket": config.socket, "pid": os.getpid(), "keeperPid": keeper}
     os.write(1, json.dumps(hello).encode() + b"\n")
@@ -84,9 +93,15 @@ class Agent:
     """One node's agent."""
 
     def __init__(
-        self, config: NodeConfig, keeper: int, listener: socket.socket, has_views: bool, group: NodeGroup
+        self,
+        config: NodeConfig,
+        keeper: int,
+        listener: socket.socket,
+        has_views: bool,
+        group: NodeGroup,
+        warm: Warm | None,
     ) -> None:
-        self.loop = Loop()
+        self.loop = warm.loop if warm is not None else Loop()
         self._config = config
         self._keeper = keeper
         self._group = group
@@ -94,7 +109,7 @@ class Agent:
         self._coordinator: Channel | None = None
         self._lease_timer: int | None = self.loop.call_later(_FIRST_CALL_LIMIT, self._give_up_coordinator)
         self._log = NodeLog(config.node_id, self._log_trouble)
-        self._preloads = Preloads()
+        self._preloads = warm.preloads if warm is not None else Preloads()
         self._ranks = self._new_ranks()
         self.asking = Asking(self.tell)
         self._has_views = has_views

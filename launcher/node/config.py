@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from regiment.jobs.dataclass import dataclass
 
 
@@ -36,5 +38,7 @@ class NodeConfig:
     """Where its processes write what they log, one file each."""
     fetched: str
     """Where downloads lie, once for all the run's nodes of this machine."""
+    environ: Mapping[str, str] | None = None
+    """What the job's processes inherit, where the agent was started by somebody else; None for its own."""
     views: bool = False
     """Whether the job has inputs that it must not be able to write."""

@@ -115,14 +115,14 @@ class Forks:
         if reason is not None:
             self._import_again(before, wanted, reason)
             return
-        self._log.write(Kind.EXECUTION, f"forking from what the last attempt had imported: {before}")
+        self._log.write(Kind.EXECUTION, f"forking from what {before.origin.whose} had imported: {before}")
         self._listen(before, wanted)
         if before.is_idle:
-            before.renew()
+            before.renew(wanted)
 
     def _import_again(self, before: Preloaded, wanted: Origin, reason: str) -> None:
         before.end()
-        self._log.write(Kind.EXECUTION, f"importing again, for {reason} since the last attempt's import")
+        self._log.write(Kind.EXECUTION, f"importing again, for {reason} since {before.origin.whose}'s import")
         self._start_preload(wanted)
 
     def _start_preload(self, wanted: Origin) -> None:
@@ -139,7 +139,7 @@ class Forks:
 
     def _listen(self, preloaded: Preloaded, wanted: Origin) -> None:
         preloaded.on_said = lambda data: self._said(preloaded, wanted, data)
-        preloaded.on_end = lambda: self._preload_ended(preloaded)
+        preloaded.on_end = lambda: self._preload_ended(wanted)
 
     def _said(self, preloaded: Preloaded, wanted: Origin, data: dict[str, Any]) -> None:
         match data:
@@ -149,7 +149,7 @@ class Forks:
                     self._log.write(Kind.EXECUTION, "another one is ready for the next attempt")
                 else:
                     self._on_fit()
-                self._order(preloaded)
+                self._order(preloaded, wanted)
             case {"type": "stale", "reason": str(reason)}:
                 self._import_again(preloaded, wanted, reason)
             case {"type": "unfit", "reason": str(reason)}:
@@ -168,7 +168,7 @@ class Forks:
             case {"type": "forked"}:
                 preloaded.is_idle = True
 
-    def _order(self, preloaded: Preloaded) -> None:
+    def _order(self, preloaded: Preloaded, wanted: Origin) -> None:
         """Have all waiting ranks forked."""
         outputs: list[int] = []
         orders = []
@@ -176,7 +176,7 @@ class Forks:
             self._log.write(Kind.EXECUTION, f"forking rank {number}: {[*found.call.words, *found.call.arguments]}")
             outputs.append(self._open_log(rank))
             own = {"rank": number, "environ": found.environ, "arguments": found.call.arguments, "cpus": rank.plan.cpus}
-            orders.append(own)
+            orders.append(preloaded.origin.of_rank(wanted, own))
         try:
             if orders:
                 preloaded.fork(orders, tuple(outputs))
@@ -187,14 +187,14 @@ class Forks:
             for output in outputs:
                 os.close(output)
 
-    def _preload_ended(self, preloaded: Preloaded) -> None:
+    def _preload_ended(self, wanted: Origin) -> None:
         if self._waiting:
             self._spawn_instead(_ENDED)
         elif self._stays and not self._has_spare and not self._is_stopped:
             # So that the next attempt finds one. One that ends, too, would end again.
             self._has_spare = True
             self._log.write(Kind.EXECUTION, "the process that the ranks were forked from has ended")
-            self._start_preload(preloaded.origin)
+            self._start_preload(wanted)
 
     def _spawn_instead(self, reason: str) -> None:
         """Start what is still waiting one by one; those that wait at the gate of a killed process have reported."""

@@ -17,8 +17,11 @@ from types import FrameType
 
 from . import processes, scratch
 from .cgroups import NodeGroup
+from .giving import pass_on, take_config
 from .tag import TAG
 
+_TO_BE_WARM = b'{"warm":'
+"""How the line begins with which the warm pool has an agent import before there is a node for it (`warm.py`)."""
 _KILL_LIMIT = 10.0
 """Seconds after which processes that cannot be killed (stuck in the kernel) are left, and named."""
 
@@ -43,12 +46,16 @@ def main() -> None:
         _become_agent(agents, keeper, lifeline_read, group)
     os.close(lifeline_read)
     agents.close()
-    line = _take_config(socket.socket(fileno=os.dup(0)))
+    giver = socket.socket(fileno=os.dup(0))
+    signal.signal(signal.SIGCHLD, lambda _, __: _end_with(agent))
+    line = take_config(giver)
     with ours:
+        while line.startswith(_TO_BE_WARM):
+            pass_on(line, ours)
+            line = take_config(giver)
         if line:
-            rest = line[socket.send_fds(ours, [line], [2]) :]
-            if rest:  # Who has it all may have hung up by now, and then even nothing cannot be sent.
-                ours.sendall(rest)
+            pass_on(line, ours)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if not line:
         _wait_for(agent)  # There is to be no node, as the agent sees too.
         return
@@ -66,18 +73,10 @@ def main() -> None:
     _tidy(config["socket"])
 
 
-def _take_config(giver: socket.socket) -> bytes:
-    """Wait for the node's configuration, with which comes our standard error; nothing where there is to be no node."""
-    data = b""
-    while not data.endswith(b"\n"):
-        part, files, _, _ = socket.recv_fds(giver, 1 << 16, 1)
-        if not part:
-            return b""
-        data += part
-        for file in files:
-            os.dup2(file, 2)
-            os.close(file)
-    return data
+def _end_with(agent: int) -> None:
+    """End if the agent has, which has started nothing yet; whoever waits for a keeper with an agent takes another."""
+    if os.waitpid(agent, os.WNOHANG)[0] == agent:
+        os._exit(1)
 
 
 def _become_agent(giver: socket.socket, keeper: int, lifeline: int, group: NodeGroup) -> None:
@@ -86,8 +85,12 @@ def _become_agent(giver: socket.socket, keeper: int, lifeline: int, group: NodeG
         from .agent import run_agent
 
         with giver:
-            config = _take_config(giver)
-        status = run_agent(json.loads(config), keeper, lifeline, group) if config else 0
+            config, warm = take_config(giver), None
+            if config.startswith(_TO_BE_WARM):
+                from .warm import be_warm
+
+                config, warm = be_warm(config, giver)
+        status = run_agent(json.loads(config), keeper, lifeline, group, warm) if config else 0
     except BaseException:  # noqa: BLE001  (this child must end here, and say why)
         import traceback
 

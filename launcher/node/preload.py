@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     _Found = dict[str, tuple[int, int, int]]
     """Paths, each with what tells its file from what it may become."""
 
+_LATE = "regiment_late_program"
 _ORDER = "REGIMENT_PRELOAD"
 """The variable with what to import: the number of the socket, the modules, the program's own folder."""
 _MOST_FILES = 253
@@ -51,6 +52,17 @@ def _borrowed_json() -> Any:
 _json = _borrowed_json()
 
 
+def _late_program() -> Any:
+    """Give what lets a fork have its program later on, where this Python was started for none; else None."""
+    if not os.path.exists(os.path.join(os.path.dirname(__file__), f"{_LATE}.py")):
+        return None
+    __import__(_LATE)
+    return sys.modules.pop(_LATE)
+
+
+_late = _late_program()
+
+
 # --- in the process that imports and forks ----------------------------------------------------------
 
 
@@ -61,22 +73,28 @@ def _serve() -> None:
     try:
         number, modules, folder = os.environ[_ORDER].split(":", 2)
         agent = _socket.socket(fileno=int(number))
-        reason = _import(list(filter(None, modules.split(","))), folder)
-        if reason is not None:
+        reason = _import(list(filter(None, modules.split(","))), None if _late else folder)
+        if reason is None and _late:
+            reason = _late.try_out()
+            if reason is None:
+                agent.close()
+                is_rank = True
+                return
+        if reason:
             _say(agent, type="unfit", reason=reason)
             return
         gc.collect()
         gc.freeze()
         _let_go_of_output()
+        found: _Found | None = _find(None) if _late else None
         _say(agent, type="fit")
-        found: _Found | None = None
         while True:
             line, outputs = _receive(agent)
             if not line:
                 return
             order = _json.loads(line)
             if order["type"] == "renew":
-                reason = _staleness(found, _find(folder), began)
+                reason = _staleness(found, _find(order["folder"]), began)
                 _say(agent, **({"type": "fit"} if reason is None else {"type": "stale", "reason": reason}))
                 continue
             rank = _fork(agent, order["ranks"], outputs)
@@ -92,11 +110,15 @@ def _serve() -> None:
             os._exit(1)
 
 
-def _import(modules: list[str], folder: str) -> str | None:
-    """Import what is wanted the way the program would; gives why the process is not fit to be forked, or None."""
+def _import(modules: list[str], folder: str | None) -> str | None:
+    """Import what is wanted the way the program would; gives why the process is not fit to be forked, or None.
+
+    `folder` is the program's; None where there is no program yet.
+    """
     known, here = _open_files(), os.getcwd()
-    has_folder = not getattr(sys.flags, "safe_path", False)
-    if has_folder:
+    if getattr(sys.flags, "safe_path", False):
+        folder = None
+    if folder is not None:
         sys.path.insert(0, folder)
     for name in modules:
         try:
@@ -105,7 +127,7 @@ def _import(modules: list[str], folder: str) -> str | None:
             return f"{name} cannot be imported: {type(error).__name__}: {error}"
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    if has_folder:
+    if folder is not None:
         # Python will put it first again, so nothing may have got before it.
         if sys.path[0] != folder:
             return "what was imported has changed the beginning of sys.path"
@@ -161,14 +183,14 @@ def _let_go_of_output() -> None:
     os.close(nothing)
 
 
-def _find(folder: str) -> _Found:
+def _find(folder: str | None) -> _Found:
     """See what an import of the same modules would find now: files, and what has their names on the way to them."""
     paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())} | {sys.executable}
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
         paths.update("/" + line.rstrip("\n").partition("/")[2] for line in file if " r-xp " in line and "/" in line)
     files = {path: _version(path) for path in paths if isinstance(path, str)}
     names = {name.partition(".")[0] for name in sys.modules}
-    for entry in (folder, *sys.path):
+    for entry in (*(() if folder is None else (folder,)), *sys.path):
         try:
             listed = os.listdir(entry or ".")
         except OSError:
@@ -279,6 +301,8 @@ def _settle(rank: dict[str, Any]) -> None:
             os.sched_setaffinity(0, rank["cpus"])
         except OSError as error:
             os.write(2, f"regiment: cannot bind to CPUs {rank['cpus']}: {error.strerror}\n".encode())
+    if _late:
+        _late.become(rank["program"])
     _replace_environ(rank["environ"])
     count = len(rank["arguments"])
     if count and sys.argv[-count:] != rank["arguments"]:
@@ -289,6 +313,9 @@ def _settle(rank: dict[str, Any]) -> None:
         threading.main_thread()._set_native_id()  # Python's own care after a fork leaves this one out.
     _reseed()
     _give_openblas_its_threads()
+    threads = rank["environ"].get("OMP_NUM_THREADS", "")
+    if _late and threads.isdecimal():
+        _late.give_openmp_its_threads(int(threads))
 
 
 def _replace_environ(wanted: dict[str, str]) -> None:

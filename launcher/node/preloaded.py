@@ -35,6 +35,17 @@ class Origin:
     folder: tuple[str, int, int]
     """The current one: its path may have become another folder's."""
     environ: Mapping[str, str]
+    whose: str = "the last attempt"
+    """Who had it started, before those whose ranks are to be forked from it."""
+
+    @property
+    def purpose(self) -> str:
+        """Say which command it is for."""
+        return shlex.join(self.call.words)
+
+    def of_rank(self, wanted: Origin, own: dict[str, Any]) -> dict[str, Any]:
+        """Give what a rank has to be told: no more than its `own` part where all was started for its program."""
+        return own
 
     def difference(self, wanted: Origin) -> str | None:
         """Say what has changed since, as the beginning of a sentence; None where nothing has."""
@@ -54,7 +65,7 @@ class Origin:
 
 def origin(programs: Programs, call: PythonCall, modules: tuple[str, ...]) -> Origin:
     """Give what a process that is started now, in the current folder, comes from; raises CannotStart."""
-    order = f"{PASSED}:{','.join(modules)}:{_first_in_path(call)}"
+    order = f"{PASSED}:{','.join(modules)}:{_first_in_path(call, os.getcwd())}"
     environ = programs.preload_environ({_ORDER: order})
     here = os.stat(".")
     program = os.path.realpath(find_program(call.words[0], environ))
@@ -89,12 +100,12 @@ class Preloaded:
 
     def __str__(self) -> str:
         """Say what it has imported for which command."""
-        return f"{', '.join(self.origin.modules) or 'nothing'} for: {shlex.join(self.origin.call.words)}"
+        return f"{', '.join(self.origin.modules) or 'nothing'} for: {self.origin.purpose}"
 
-    def renew(self) -> None:
+    def renew(self, wanted: Origin) -> None:
         """Ask whether what it has imported is still what an import would find; it says `fit` or `stale`."""
         self.is_idle = False
-        self._channel.send({"type": "renew"})
+        self._channel.send({"type": "renew", "folder": _first_in_path(wanted.call, wanted.folder[0])})
 
     def fork(self, ranks: list[dict[str, Any]], outputs: tuple[int, ...]) -> None:
         """Have ranks forked; raises OSError where it has just been killed."""
@@ -116,8 +127,8 @@ class Preloaded:
         self.on_end()
 
 
-def _first_in_path(call: PythonCall) -> str:
-    """Give what Python will put first into `sys.path`."""
+def _first_in_path(call: PythonCall, folder: str) -> str:
+    """Give what Python will put first into `sys.path`, in that current folder."""
     if call.script is None:
-        return os.getcwd() if call.is_module else ""
-    return os.path.dirname(os.path.realpath(call.script))
+        return folder if call.is_module else ""
+    return os.path.dirname(os.path.realpath(os.path.join(folder, call.script)))

@@ -25,6 +25,9 @@ from .python_start import GUARD, LEDGER
 from .spawn import shell
 from .tag import TAG
 
+LATE_PROGRAM = "regiment_late_program"
+"""What `late_program.py` is called beside `preload.py`'s copy."""
+
 
 def marks_path(config: NodeConfig) -> str:
     """Give where the processes write what they tell of their start; the keeper removes it."""
@@ -83,12 +86,12 @@ class Programs:
         folder = f"{self.temporary}/python"
         if not os.path.isdir(folder):
             os.makedirs(folder, mode=0o700)
-            _copy_source("python_start.py", f"{folder}/sitecustomize.py")
+            copy_source("python_start.py", f"{folder}/sitecustomize.py")
             launcher = self.plan.launcher
             if launcher is not None and launcher.kind is LauncherKind.MPIRUN:
-                _copy_source("mpi_guard.py", f"{folder}/{GUARD}.py")
+                copy_source("mpi_guard.py", f"{folder}/{GUARD}.py")
             if self.plan.ledger:
-                _copy_source("ledger_hook.py", f"{folder}/{LEDGER}.py")
+                copy_source("ledger_hook.py", f"{folder}/{LEDGER}.py")
         return folder
 
     def launcher_environ(self, launcher: LauncherPlan) -> dict[str, str]:
@@ -112,12 +115,12 @@ class Programs:
         folder = f"{self.temporary}/preload"
         if not os.path.isdir(folder):
             os.makedirs(folder, mode=0o700)
-            _copy_source("preload.py", f"{folder}/sitecustomize.py")
+            copy_source("preload.py", f"{folder}/sitecustomize.py")
         environ["PYTHONPATH"] = f"{folder}:{environ['PYTHONPATH']}"
         return environ
 
 
-def _copy_source(name: str, path: str) -> None:
+def copy_source(name: str, path: str) -> None:
     """Write a module of this package as a file; it is read as it is packed, out of the zip."""
     loader: Any = __spec__.loader  # That of files or that of zips; pkgutil takes longer to import.
     source = loader.get_data(os.path.join(os.path.dirname(__file__), name))

@@ -60,6 +60,21 @@ assert MPI.COMM_WORLD.allreduce(1) == world
 mark("sum", time.time())
 """
 )
+BARE_FORK = """\
+import os, sys, time, torch
+folder, world = sys.argv[2], int(sys.argv[3])
+open(os.path.join(folder, "ready"), "w").close()
+while not os.path.exists(os.path.join(folder, "go")): time.sleep(0.001)
+sys.argv[:] = sys.argv[1:3]
+code = compile(open(sys.argv[0]).read(), sys.argv[0], "exec")
+for rank in range(world):
+    if os.fork() == 0:
+        os.environ["RANK"] = str(rank)
+        exec(code, {"__name__": "__main__"})
+        os._exit(0)
+for _ in range(world): os.wait()
+"""
+"""No launcher at all: one process imports, and then forks the ranks when it is told to."""
 RESTARTED = (
     _PREFIX
     + """\
@@ -237,6 +252,64 @@ def test_command_to_first_line_and_first_all_reduce(tmp_path: Path, which: str) 
     ]
     header = ["launcher", "last rank's first line", "first all-reduce", "ratio to torchrun", "all tries"]
     publish(f"start of {which}", header, rows, f"Medians of {rounds}.")
+
+
+@pytest.mark.parametrize("count", [8, 32])
+def test_start_from_a_warm_pool(tmp_path: Path, count: int) -> None:
+    shape, course = Shape(1, count), Course(tmp_path, FIRST_SUM)
+    names = [ways.TORCHRUN.name, "regiment, fork, warm pool", "bare forks of a Python with PyTorch"]
+    lines: dict[str, list[float]] = {name: [] for name in names}
+    sums: dict[str, list[float]] = {name: [] for name in names}
+    with warm_pool(course) as warm:
+        for _ in range(ROUNDS):
+            for name in names:
+                warm()  # What the last run took has been imported again by then.
+                way = ways.TORCHRUN if name == names[0] else ways.REGIMENT_FORK
+                times = bare_forks(course, shape) if name == names[2] else course.run(way, shape)
+                lines[name].append(times["line"])
+                sums[name].append(times["sum"])
+    compared = ratios(sums, "torchrun")
+    rows = [
+        [name, _seconds(lines[name]), _seconds(sums[name]), f"{compared[name]:.3f}", _range(sums[name])]
+        for name in sums
+    ]
+    header = ["launcher", "last rank's first line", "first all-reduce", "ratio to torchrun", "all tries"]
+    publish(f"start of {count}, warm", header, rows, f"Medians of {ROUNDS}.")
+
+
+@contextmanager
+def warm_pool(course: Course) -> Iterator[Callable[[], None]]:
+    """Keep PyTorch imported; gives what waits until that is so."""
+    regiment = [str(BIN / "python"), "-m", "regiment", "warm"]
+    environ = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+    def warm(*flags: str) -> None:
+        subprocess.run([*regiment, "--any-env", _MARK, *flags], cwd=course.folder, env=environ, check=True)
+
+    try:
+        yield warm
+    finally:
+        warm("--stop")
+
+
+def bare_forks(course: Course, shape: Shape) -> dict[str, float]:
+    """Fork the ranks from a process that has imported PyTorch, with nothing else; times are from the word to fork."""
+    program = course.folder / "forks.py"
+    program.write_text(BARE_FORK, "utf-8")
+    course.number += 1
+    course.marks = course.folder / f"marks-{course.number}"
+    course.marks.mkdir()
+    there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ways.free_port()), "WORLD_SIZE": str(shape.world)}
+    argv = [str(BIN / "python"), str(program), str(course.folder / "script.py"), str(course.marks), str(shape.world)]
+    with subprocess.Popen(argv, env={**os.environ, **there, "OMP_NUM_THREADS": "1"}) as process:
+        wait_until(lambda: (course.marks / "ready").exists())
+        time.sleep(0.5)
+        told = time.time()
+        (course.marks / "go").touch()
+        assert process.wait(PATIENCE) == 0
+    return {
+        name: max(course.mark(f"{name}-{rank}") for rank in range(shape.world)) - told for name in ("line", "sum")
+    }
 
 
 def test_mpirun_and_through_us(tmp_path: Path) -> None:

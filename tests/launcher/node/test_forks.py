@@ -85,6 +85,23 @@ print(subprocess.run("ls -l /proc/self/fd | wc -l; ulimit -a; trap", shell=True,
 """
 
 
+NOT_WARM = frozenset(
+    {
+        "module",
+        "command",
+        "line",
+        "options",
+        "environ",
+        "no such module",
+        "sitecustomize of the user's",
+        "failing sitecustomize of the user's",
+        "raising sitecustomize of the user's",
+        "import that changes the environment",
+    }
+)
+"""What the warm pool is not for: options and modules, and what is only found from the program's own folder."""
+
+
 def script(text: str, *words: str, files: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
     """A case that runs a script, beside some other files."""
     command = ["python", *words, "train.py", "--lr", "0.1"]
@@ -223,7 +240,10 @@ ALL_CASES = CASES | {name: case for name, (_, case) in STARTED_ONE_BY_ONE.items(
 
 def both_ways(folder: Path, cases: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Run cases both ways."""
-    given = {name: {"preload": PRELOAD, **case} for name, case in cases.items()}
+    given = {
+        name: {"preload": PRELOAD, "warm": name in CASES and name not in NOT_WARM, **case}
+        for name, case in cases.items()
+    }
     done = subprocess.run(
         [sys.executable, str(DRIVER)],
         cwd=folder,
@@ -256,6 +276,17 @@ def test_a_forked_rank_is_as_one_that_was_started(results: dict[str, Any], name:
     spawned, forked = results[name]["spawn"], results[name]["fork"]
     assert forked["notes"] == [], "it was not forked"
     assert [comparable(log) for log in forked["logs"]] == [comparable(log) for log in spawned["logs"]]
+    assert forked["ends"] == spawned["ends"]
+
+
+@pytest.mark.parametrize("name", sorted(CASES.keys() - NOT_WARM))
+def test_a_rank_from_the_warm_pool_is_as_one_that_was_started(results: dict[str, Any], name: str) -> None:
+    spawned, forked = results[name]["spawn"], results[name]["warm"]
+    assert "forking from what the warm pool had imported" in forked["node_log"]
+    assert "importing again" not in forked["node_log"] and forked["notes"] == []
+    # What the kernel shows as the command has the room of a long one, with zeros at its end.
+    logs = [comparable(re.sub("\0{100,}", "\0", log)) for log in forked["logs"]]
+    assert logs == [comparable(log) for log in spawned["logs"]]
     assert forked["ends"] == spawned["ends"]
 
 
