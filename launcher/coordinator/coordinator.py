@@ -52,10 +52,11 @@ class Coordinator:
         self._order = order
         self._spec = order.spec
         self._folder = folder
-        self._sockets = _socket_folder()
+        self._sockets = scratch.socket_folder()
         self._recorder = recorder = Recorder(self.loop, folder, read_record(folder.record))
         self._watchers = watchers = Watchers(self.loop, owner, recorder, self._wished, self._owner_gone)
         recorder.tell = watchers.tell
+        self._backend = backend
         self._nodes = Nodes(
             self.loop,
             order,
@@ -313,6 +314,10 @@ class Coordinator:
         recorder.write_now(whole=True)
         recorder.event(history.run_ended(recorder.record))
         self._watchers.flush()
+        text = f"run {state.status.value}" if error is None else f"run {state.status.value}: {error.message}"
+        self._backend.end(int(state.exit_status), text, self._go)
+
+    def _go(self) -> None:
         self._look_at_requests()
         self._tidy()
         self.loop.stop()
@@ -432,19 +437,6 @@ def _policy(order: Order, plan: Plan) -> Policy:
         early_exit=options.early_exit,
         preemption_grace=options.preemption_grace,
     )
-
-
-def _socket_folder() -> str:
-    """Make a fresh private folder for the run's sockets; never in the run folder, for such paths hold 108 bytes."""
-    for base in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"):
-        path = f"{base}/regiment-{os.urandom(6).hex()}"
-        if base and len(path) < 80:
-            try:
-                os.mkdir(path, 0o700)
-                return path
-            except OSError:
-                continue
-    raise OSError("no folder for sockets: neither XDG_RUNTIME_DIR, TMPDIR nor /tmp can be written")
 
 
 _ACTIONS: dict[type[Any], Callable[[Coordinator, Any], None]] = {

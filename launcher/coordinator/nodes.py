@@ -17,10 +17,9 @@ from regiment.jobs.errors import ProtocolError
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.workspace import RunFolder
 
-from ..backends.backend import Backend, StartedNode
-from ..backends.machine import machine_shares
+from ..backends.backend import AgentChannel, Backend, Ready, StartedNode
 from ..node import messages, processes
-from ..node.channel import Channel, encode
+from ..node.channel import encode
 from ..node.config import NodeConfig
 from ..node.loop import Loop
 from ..node.tag import tag_of
@@ -76,13 +75,12 @@ class Nodes:
         self._boot_id = processes.boot_id()
         self._count = order.spec.instance_count
         self._slots = node_slots(order.spec)
-        self._shares = machine_shares(self._count)
         self._numa = processes.numa_nodes()
         self._ports: dict[int, tuple[int, ...]] = {}
         self._awaited: set[int] = set()
         """Nodes that have not said yet that they hold their ports."""
         self._machines: list[StartedNode] = []
-        self._agents: dict[int, Channel] = {}
+        self._agents: dict[int, AgentChannel] = {}
         self._hellos: dict[int, messages.AgentHello] = {}
         self._released: set[int] = set()
         self._lives = [0] * self._count
@@ -93,6 +91,7 @@ class Nodes:
 
     def start(self) -> None:
         """Start one keeper and agent a node."""
+        self._backend.open(self._loop, lambda text: self._recorder.note("warning", text))
         self._machines = [self._start(index) for index in range(self._count)]
 
     def tell(self, index: int, message: messages.ToAgent) -> None:
@@ -115,7 +114,8 @@ class Nodes:
             channel.close()
         if index >= len(self._machines):
             return []
-        others = frozenset(machine.keeper for i, machine in enumerate(self._machines) if i != index)
+        keepers = (machine.keeper for i, machine in enumerate(self._machines) if i != index)
+        others = frozenset(keeper for keeper in keepers if keeper is not None)
         return self._machines[index].fence(others | (self._asked.starting if self._asked else frozenset()))
 
     def start_again(self, index: int) -> None:
@@ -157,7 +157,7 @@ class Nodes:
             tag=tag_of(self._backend.token, index, life),
             socket=f"{self._sockets}/node-{index}-{life}.sock" if life else f"{self._sockets}/node-{index}.sock",
             address="127.0.0.1",
-            cpus=self._shares[index].cpus,
+            cpus=self._backend.share(index).cpus,
             lease=_LEASE,
             zip=self._order.zip,
             python=self._order.agent_python,
@@ -174,9 +174,14 @@ class Nodes:
         return self._backend.start(
             self._loop,
             config,
-            on_ready=lambda hello: self._connect(index, hello),
+            on_ready=lambda ready: self._connect(index, life, ready),
+            on_lost=lambda reason: self._lost(index, life, reason),
             on_gone=lambda: self._gone(index, life),
         )
+
+    def _lost(self, index: int, life: int, reason: str) -> None:
+        if life == self._lives[index]:
+            self._happened(events.NodeLost(index, reason))
 
     def _gone(self, index: int, life: int) -> None:
         # The end of an earlier life of the node says nothing of the present one.
@@ -189,7 +194,7 @@ class Nodes:
 
     def _place(self, index: int) -> Node:
         hello = self._hellos.get(index)
-        share, slots = self._shares[index], self._slots[index]
+        share, slots = self._backend.share(index), self._slots[index]
         held = tuple(map(str, self._ports.get(index, ())))[1 if index == 0 else 0 :]
         return Node(
             index=index,
@@ -198,7 +203,7 @@ class Nodes:
             address=hello.address if hello else "127.0.0.1",
             slots=slots,
             cpus=share.cpus,
-            python=self._order.python,
+            python=share.python or self._order.python,
             gpus=share.gpus,
             shares_gpus=share.shares_gpus,
             numa=hello.numa if hello else self._numa,
@@ -208,18 +213,17 @@ class Nodes:
 
     # --- what agents say ----------------------------------------------------------------------------
 
-    def _connect(self, index: int, hello: dict[str, Any]) -> None:
-        self._recorder.node(index, agent_pid=hello["pid"], keeper_pid=hello["keeperPid"], socket=hello["socket"])
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def _connect(self, index: int, life: int, ready: Ready) -> None:
+        if life != self._lives[index]:
+            return
+        self._recorder.node(index, agent_pid=ready.pid, keeper_pid=ready.keeper_pid, socket=ready.socket)
         try:
-            connection.connect(hello["socket"])
+            channel = ready.connect(lambda data: self._hear(index, data), lambda: self._hung_up(index))
         except OSError as error:
             self._happened(events.NodeLost(index, f"cannot be reached: {error.strerror}"))
             return
-        self._agents[index] = channel = Channel(
-            self._loop, connection, lambda data: self._hear(index, data), lambda: self._hung_up(index)
-        )
-        channel.send(messages.pack(messages.CoordinatorHello(messages.PROTOCOL, self._order.run_id)))
+        self._agents[index] = channel
+        channel.send_line(encode(messages.pack(messages.CoordinatorHello(messages.PROTOCOL, self._order.run_id))))
 
     def _hung_up(self, index: int) -> None:
         # A released agent hangs up; whether its node is clean its keeper's end will say.
