@@ -24,6 +24,10 @@ class Backend(Protocol):
 
     token: str
     """The run's: by it its processes are found."""
+    may_be_apart: bool
+    """Whether there may be nodes that do not see the run folder; each then finds out."""
+    hidden: tuple[str, ...]
+    """Folders that its nodes are not to see, as if they were other machines."""
 
     def start(
         self, loop: Loop, config: NodeConfig, on_ready: Callable[[dict[str, Any]], None], on_gone: Callable[[], None]

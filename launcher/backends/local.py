@@ -14,6 +14,8 @@ from ..node.config import NodeConfig
 from ..node.loop import Loop
 from .keepers import FirstKeeper, KeeperProcess
 
+HIDDEN = "REGIMENT_HIDDEN_FROM_NODES"
+"""The variable with folders, colons between them, that emulated nodes do not see: for tests of real separation."""
 _FENCE_LIMIT = 3.0
 """Seconds in which what is left of a lost node must be dead."""
 
@@ -24,6 +26,8 @@ class LocalNodes:
     def __init__(self, first: FirstKeeper) -> None:
         self.token = first.token
         self._first: KeeperProcess | None = first.process
+        self.hidden = tuple(filter(None, os.environ.get(HIDDEN, "").split(":")))
+        self.may_be_apart = bool(self.hidden)
 
     def start(
         self, loop: Loop, config: NodeConfig, on_ready: Callable[[dict[str, Any]], None], on_gone: Callable[[], None]
