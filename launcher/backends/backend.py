@@ -62,6 +62,10 @@ class Backend(Protocol):
 
     token: str
     """The run's: by it its processes are found."""
+    may_be_apart: bool
+    """Whether there may be nodes that do not see the run folder; each then finds out."""
+    hidden: tuple[str, ...]
+    """Folders that its nodes are not to see, as if they were other machines."""
 
     def open(self, loop: Loop, note: Callable[[str], None]) -> None:
         """Begin, before the first node is started; `note` hears what a person should know."""

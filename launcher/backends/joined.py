@@ -34,8 +34,11 @@ _NAMED = 8
 class JoinedNodes:
     """Lets nodes in, and waits for those that are still to come; node 0 is this machine."""
 
+    hidden: tuple[str, ...] = ()
+
     def __init__(self, first: FirstKeeper, count: int, network: Network, listener: socket.socket) -> None:
         self.token = first.token
+        self.may_be_apart = True
         self._own = LocalNodes(first, 1)
         self._count = count
         self._network = network

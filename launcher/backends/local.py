@@ -18,6 +18,8 @@ from .backend import Ready, Share
 from .keepers import FirstKeeper, KeeperProcess
 from .machine import machine_shares
 
+HIDDEN = "REGIMENT_HIDDEN_FROM_NODES"
+"""The variable with folders, colons between them, that emulated nodes do not see: for tests of real separation."""
 _FENCE_LIMIT = 3.0
 """Seconds in which what is left of a lost node must be dead."""
 
@@ -29,6 +31,8 @@ class LocalNodes:
         self.token = first.token
         self._first: KeeperProcess | None = first.process
         self._shares = machine_shares(count)
+        self.hidden = hidden_folders()
+        self.may_be_apart = bool(self.hidden)
 
     def open(self, loop: Loop, note: Callable[[str], None]) -> None:
         """Do nothing: nobody comes by himself."""
@@ -104,6 +108,11 @@ class LocalNode:
         line, newline, self._received = self._received.partition(b"\n")
         if newline:
             self._on_ready(on_this_machine(self._loop, json.loads(line)))
+
+
+def hidden_folders() -> tuple[str, ...]:
+    """Give the folders that nodes on this machine are not to see."""
+    return tuple(filter(None, os.environ.get(HIDDEN, "").split(":")))
 
 
 def on_this_machine(loop: Loop, hello: dict[str, Any]) -> Ready:

@@ -164,16 +164,20 @@ class Coordinator:
 
     def prepare_node(self, action: actions.PrepareNode) -> None:
         """Let a node make its folders."""
-        spec, logs = self._spec, self._folder.attempt_logs(self._recorder.record.attempt)
+        if self._nodes.has_new_places:
+            self._nodes.has_new_places = False
+            self._plan = self._make_plan()
+        spec, folder = self._spec, self._nodes.folder(action.node)
+        logs = folder.attempt_logs(self._recorder.record.attempt)
         node = self._plan.nodes[action.node]
         node_id = node.node.node_id
-        copy = str(self._folder.node_workspace(node_id))
-        self._nodes.tell(
+        copy = str(folder.node_workspace(node_id))
+        self._nodes.prepare(
             action.node,
             messages.Prepare(
                 working_folder=copy if spec.code else str(spec.working_folder),
                 logs=str(logs),
-                code=str(self._folder.code) if spec.code else None,
+                code=str(folder.code) if spec.code else None,
                 log_prefix=node_log_prefix(node_id, spec.instance_count),
                 plan=node if spec.inputs or spec.outputs else None,
                 is_again=self._state.attempt > 0 or self._nodes.is_again(action.node),
@@ -349,6 +353,7 @@ class Coordinator:
                 )
 
     def _tidy(self) -> None:
+        self._nodes.forget_token()
         scratch.remove_sockets(self._sockets)
         scratch.remove_shared_memory(self._sockets)
         brought = [self._folder.brought(node.node.node_id) for node in self._plan.nodes[1:]]

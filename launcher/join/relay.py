@@ -19,7 +19,7 @@ from regiment.jobs.errors import ExitStatus, ProtocolError
 
 from ..backends.backend import Ready
 from ..backends.keepers import KeeperProcess
-from ..backends.local import LocalNode
+from ..backends.local import LocalNode, hidden_folders
 from ..backends.machine import visible_gpus
 from ..node import joining, processes
 from ..node.channel import LineChannel
@@ -131,6 +131,7 @@ class Relay:
             cpus=(),
             zip=str(self._folder.zip),
             python=sys.executable,
+            sharing=config.sharing and replace(config.sharing, hidden=hidden_folders()),
         )
         keeper = KeeperProcess(config.python, config.zip, config.tag)
         self._node = LocalNode(self._loop, config, self._agent_ready, self._agent_gone, keeper)

@@ -85,6 +85,8 @@ class _SimulatedNodes:
     """Spreads the nodes over a few processes."""
 
     token = "0123456789abcdef"
+    may_be_apart = False
+    hidden: tuple[str, ...] = ()
 
     def __init__(self, processes: int, nodes: int) -> None:
         self._count = processes
