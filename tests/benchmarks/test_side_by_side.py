@@ -307,9 +307,7 @@ def bare_forks(course: Course, shape: Shape) -> dict[str, float]:
         told = time.time()
         (course.marks / "go").touch()
         assert process.wait(PATIENCE) == 0
-    return {
-        name: max(course.mark(f"{name}-{rank}") for rank in range(shape.world)) - told for name in ("line", "sum")
-    }
+    return {name: max(course.mark(f"{name}-{rank}") for rank in range(shape.world)) - told for name in ("line", "sum")}
 
 
 def test_mpirun_and_through_us(tmp_path: Path) -> None:
