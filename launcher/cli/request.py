@@ -78,15 +78,15 @@ def read_request(options: argparse.Namespace) -> Request:
     _check_options(spec, options, request.places)
     notes = (*request.notes, *_environment_note(spec))
     spec = looked_up(spec, workspace_of(options), options.inputs)
-    check_size(spec)
+    check_size(spec, MOST_NODES if options.emulated else None)
     check_prefix_ranks(spec, options, request.places)
     return Request(spec, request.text or job_file_of(spec), notes, request.places)
 
 
-def check_size(spec: JobSpec) -> None:
-    """See that there are not more nodes and processes than there can be."""
-    if spec.instance_count > MOST_NODES:
-        raise UserError(f"{spec.instance_count:,} nodes are more than the {MOST_NODES} that one machine can emulate")
+def check_size(spec: JobSpec, most_nodes: int | None = MOST_NODES) -> None:
+    """See that there are not more nodes and processes than there can be; nodes that are machines have no limit."""
+    if most_nodes is not None and spec.instance_count > most_nodes:
+        raise UserError(f"{spec.instance_count:,} nodes are more than the {most_nodes} that one machine can emulate")
     match spec.distribution:
         case TensorFlow() as tasks:
             check_tasks(tasks, spec.instance_count)
@@ -233,7 +233,7 @@ def _distribution(spec: JobSpec, options: argparse.Namespace) -> Distribution:
         _refuse_tasks(distribution, options)
     if options.nproc is None:
         return distribution
-    count = _process_count(options.nproc, spec.instance_count)
+    count = _process_count(options.nproc, spec.instance_count if options.emulated else 1)
     if isinstance(distribution, Plain):
         if count == 1:
             return distribution
