@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from functools import partial
 
+from regiment.distribution.places.place import Place
+from regiment.jobs.errors import UserError
 from regiment.jobs.record import read_record
 
 from ..join.dialing import dial
-from ..join.place import Place, find_place
 from ..join.relay import NodeFolder, Relay
 from ..node import scratch
 from ..node.runkey import read_key
 from .output import say
+from .place import explain_place, place_of
 from .request import workspace_of
 
 
 def agent(options: argparse.Namespace) -> int:
     """Be this machine's node of a run; node 0 is its coordinator's machine too. Gives the run's exit status."""
+    if options.explain:
+        return explain_place(options)
+    if options.output != "table" or options.query is not None:
+        raise UserError("-o and --query are for 'regiment agent --explain', which starts nothing")
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             # The first process of a container gets no signal that it has not asked for.
             signal.signal(number, lambda number, _: sys.exit(128 + number))
-    place = find_place(os.environ)
+    place = place_of(options)
     key = read_key(place.key_file)
     return _first(options, place, key) if place.rank == 0 else _other(options, place, key)
 
@@ -38,12 +43,8 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
     from .request import check_prefix_program, read_request
     from .run import watch
 
-    fewest, most = options.nodes or (None, place.nodes)
-    if most != place.nodes:
-        from regiment.jobs.errors import UserError
-
-        raise UserError(f"--nodes says {most}, and {place.source} {place.nodes}; leave --nodes out, or correct one")
-    options.nodes = (fewest, most)
+    fewest, _ = options.nodes or (None, None)
+    options.nodes = (fewest, place.nodes)
     request = read_request(options)
     check_prefix_program(request, options)
     certificate, private_key = make_certificate()

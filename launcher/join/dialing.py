@@ -8,12 +8,12 @@ import ssl
 import time
 from collections.abc import Callable
 
+from regiment.distribution.places.place import Place
 from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import NodeError
 
 from ..node.proof import MAX_LINE, AgentProof, Unproven
 from ..node.tls import TlsStream, fingerprint, tune
-from .place import Place
 
 _ATTEMPT_LIMIT = 20.0
 """Seconds for one attempt, from dialling to the proof."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import regiment
+from regiment.distribution.places.place import Place
 from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.errors import ExitStatus, ProtocolError
 
@@ -27,7 +28,6 @@ from ..node.config import NodeConfig
 from ..node.loop import Loop
 from ..node.patience import INTERVAL, Patience
 from .dialing import Connection
-from .place import Place
 
 _CLEAN_LIMIT = 15.0
 """Seconds that a node whose coordinator is gone has to end by itself."""
