@@ -113,10 +113,25 @@ def _own_options(spec: JobSpec, target: Target, given: Mapping[str, str | bool])
         why = f"The job's limits.timeout of {spec.timeout:g} s, and the time to tell and end in."
         yield _Option("time", str(math.ceil((spec.timeout + notice_seconds(options)) / 60)), why)
     yield _Option("chdir", target.folder, "Nothing that lies there can be taken for a part of Regiment.")
-    yield _Option("output", target.log, "What srun and the agents say; the processes' logs are beside it.")
+    yield _Option(
+        "output", target.log.replace("%", "%%"), "What srun and the agents say; the processes' logs are beside it."
+    )
     yield _Option("open-mode", "append", "A job that is queued again goes on in that file.")
     yield _Option("requeue", True, "After the loss of a node or a preemption the run goes on as its next attempt.")
     yield _Option("signal", f"USR1@{notice_seconds(options)}", _about_notice(options))
+
+
+def asked_share(spec: JobSpec, target: SbatchOptions) -> tuple[int, int]:
+    """Give how many processors and GPUs are asked for on each node, where a number says it."""
+    given = given_options(target, spec.options.slurm)
+    cpus = _number(given.get("cpus-per-task")) or max(node_slots(spec))
+    return cpus, _number(given.get("gpus-per-node")) or _number(given.get("gpus-per-task"))
+
+
+def _number(value: str | bool | None) -> int:
+    """Give the number that an option asks for, such as 8 of `a100:8`; 0 where there is none."""
+    last = str(value).rpartition(":")[2]
+    return int(last) if last.isascii() and last.isdecimal() else 0
 
 
 def notice_seconds(options: Options) -> int:

@@ -26,9 +26,9 @@ class Meaning:
         return self.exit_status is not None
 
 
-UNKNOWN = Meaning(RunStatus.UNKNOWN, "is not known to Slurm (any more)")
-"""Whatever isn't in the table, and a job that Slurm has forgotten: nobody knows, so never a success."""
-
+FORGOTTEN = Meaning(RunStatus.UNKNOWN, "is not known to Slurm (any more)", ExitStatus.NODE_ERROR)
+"""Nobody knows what became of it, so never a success."""
+_UNHEARD_OF = Meaning(RunStatus.UNKNOWN, "is in a state that Regiment does not know")
 _CANCELED, _NODE = ExitStatus.CANCELED, ExitStatus.NODE_ERROR
 STATES: Mapping[str, Meaning] = {
     "PENDING": Meaning(RunStatus.QUEUED, "waits in the queue"),
@@ -66,5 +66,5 @@ STATES: Mapping[str, Meaning] = {
 
 
 def meaning(state: str | None) -> Meaning:
-    """Give what a state means; `CANCELLED by 1000`, as sacct writes it, is CANCELLED."""
-    return STATES.get((state or "").partition(" ")[0].rstrip("+"), UNKNOWN)
+    """Give what a state means, None being that of a job not known; `CANCELLED by 1000` of sacct's is CANCELLED."""
+    return FORGOTTEN if state is None else STATES.get(state.partition(" ")[0].rstrip("+"), _UNHEARD_OF)

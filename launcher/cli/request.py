@@ -25,6 +25,7 @@ from regiment.jobs.complaints import check_prefix, complaints, named
 from regiment.jobs.current_form import current_form
 from regiment.jobs.dataclass import dataclass, field, replace
 from regiment.jobs.errors import Fault, JobFileError, UserError
+from regiment.jobs.registry import LOCAL, Compute, find_compute
 from regiment.jobs.spec import (
     ArgvCommand,
     Binding,
@@ -60,6 +61,8 @@ class Request:
     notes: tuple[str, ...]
     places: Mapping[str, Place] = field(default_factory=dict)
     """Where the job file has which option."""
+    compute: Compute = Compute(LOCAL, LOCAL)
+    """Where it is to run."""
 
 
 def read_request(options: argparse.Namespace) -> Request:
@@ -78,15 +81,16 @@ def read_request(options: argparse.Namespace) -> Request:
     _check_options(spec, options, request.places)
     notes = (*request.notes, *_environment_note(spec))
     spec = looked_up(spec, workspace_of(options), options.inputs)
-    check_size(spec)
+    compute = find_compute(workspace_of(options), spec.compute)
+    check_size(spec, MOST_NODES if compute.type == LOCAL else None)
     check_prefix_ranks(spec, options, request.places)
-    return Request(spec, request.text or job_file_of(spec), notes, request.places)
+    return Request(spec, request.text or job_file_of(spec), notes, request.places, compute)
 
 
-def check_size(spec: JobSpec) -> None:
-    """See that there are not more nodes and processes than there can be."""
-    if spec.instance_count > MOST_NODES:
-        raise UserError(f"{spec.instance_count:,} nodes are more than the {MOST_NODES} that one machine can emulate")
+def check_size(spec: JobSpec, most_nodes: int | None = MOST_NODES) -> None:
+    """See that there are not more nodes and processes than there can be; nodes that are machines have no limit."""
+    if most_nodes is not None and spec.instance_count > most_nodes:
+        raise UserError(f"{spec.instance_count:,} nodes are more than the {most_nodes} that one machine can emulate")
     match spec.distribution:
         case TensorFlow() as tasks:
             check_tasks(tasks, spec.instance_count)
