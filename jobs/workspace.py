@@ -224,6 +224,13 @@ class RunFolder:
         """What others (cancel, tag) ask of the coordinator, one file a request."""
         return self.root / "requests"
 
+    def mark(self, token: str) -> Path:
+        """Give the file in which nodes find the token if they see this folder.
+
+        It has a new name each time, so that no cache of names remembers it as missing.
+        """
+        return self.root / f".shared-{token}"
+
     @property
     def attempt_logs_link(self) -> Path:
         """The link to the newest attempt's logs."""

@@ -38,11 +38,13 @@ class CoordinatorProcess:
         )
         theirs.close()
 
-    def take_up(self, order: Order, folder: RunFolder, lock: RecordLock) -> socket.socket:
+    def take_up(
+        self, order: Order, folder: RunFolder, lock: RecordLock, listener: socket.socket | None = None
+    ) -> socket.socket:
         """Hand it the order; gives the connection to it once it has taken up the run.
 
         Secrets go through the socket only. It gets the lock on the record too, which is not free for a moment from
-        the making of the run to its end.
+        the making of the run to its end, and the socket that nodes connect to.
         """
         from regiment.jobs.plain import to_plain
 
@@ -52,7 +54,8 @@ class CoordinatorProcess:
         connection.settimeout(_ACCEPT_LIMIT)
         data = json.dumps(to_plain(order)).encode() + b"\n"
         try:
-            sent = socket.send_fds(connection, [data], [lock.file, log])
+            files = [lock.file, log] if listener is None else [lock.file, log, listener.fileno()]
+            sent = socket.send_fds(connection, [data], files)
             connection.sendall(data[sent:])
             accepted = _read_line(connection)
         except OSError:

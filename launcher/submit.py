@@ -24,6 +24,7 @@ from regiment.jobs.workspace import RunFolder, Workspace
 
 from .bundle import packed_agent
 from .coordinator.files import check_files
+from .coordinator.network import Network
 from .coordinator.order import Order
 from .coordinatorstart import CoordinatorProcess
 from .making import make_folder, new_run_id, this_process
@@ -42,6 +43,15 @@ class Submission:
     """To its coordinator; for an attached run its life line."""
     notes: tuple[str, ...]
     """What there is to say about its snapshot."""
+
+
+@dataclass(frozen=True)
+class Joining:
+    """How a run's other nodes come to it."""
+
+    network: Network
+    listener: socket.socket
+    """The socket that they connect to."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +74,12 @@ def submit(
     terminal: Terminal | None = None,
     origin: Origin | None = None,
     coordinator: CoordinatorProcess | None = None,
+    joining: Joining | None = None,
 ) -> Submission:
     """Make the run's folder, snapshot its code, give it to a coordinator and wait until that has taken it up.
 
     `terminal` is where one of its ranks reads and prints, if somebody wants it to himself. `coordinator` is one that
-    has been started already.
+    has been started already. With `joining` the run's other nodes come over a network.
     """
     check_launcher(spec)
     check_files(spec.instance_count)
@@ -86,9 +97,11 @@ def submit(
         agent_python=sys.executable,
         mpirun=mpirun,
         terminal=terminal,
+        network=joining.network if joining else None,
     )
     with lock:
-        return Submission(folder, coordinator.take_up(order, folder, lock), notes)
+        listener = joining.listener if joining else None
+        return Submission(folder, coordinator.take_up(order, folder, lock, listener), notes)
 
 
 def make_run(

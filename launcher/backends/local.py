@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
 from ..node import processes
 from ..node.cgroups import NodeGroup
+from ..node.channel import Channel
 from ..node.config import NodeConfig
 from ..node.loop import Loop
+from .backend import Ready, Share
 from .keepers import FirstKeeper, KeeperProcess
+from .machine import machine_shares
 
+HIDDEN = "REGIMENT_HIDDEN_FROM_NODES"
+"""The variable with folders, colons between them, that emulated nodes do not see: for tests of real separation."""
 _FENCE_LIMIT = 3.0
 """Seconds in which what is left of a lost node must be dead."""
 
@@ -21,17 +27,36 @@ _FENCE_LIMIT = 3.0
 class LocalNodes:
     """Starts nodes emulated on this machine."""
 
-    def __init__(self, first: FirstKeeper) -> None:
+    def __init__(self, first: FirstKeeper, count: int) -> None:
         self.token = first.token
         self._first: KeeperProcess | None = first.process
+        self._shares = machine_shares(count)
+        self.hidden = hidden_folders()
+        self.may_be_apart = bool(self.hidden)
+
+    def open(self, loop: Loop, note: Callable[[str], None]) -> None:
+        """Do nothing: nobody comes by himself."""
+
+    def share(self, index: int) -> Share:
+        """Give a node's share of this machine."""
+        return self._shares[index]
 
     def start(
-        self, loop: Loop, config: NodeConfig, on_ready: Callable[[dict[str, Any]], None], on_gone: Callable[[], None]
+        self,
+        loop: Loop,
+        config: NodeConfig,
+        on_ready: Callable[[Ready], None],
+        on_lost: Callable[[str], None],
+        on_gone: Callable[[], None],
     ) -> LocalNode:
         """Start a node's keeper and agent; node 0's first keeper has been there since before the job was known."""
         keeper, self._first = self._first, None
         keeper = keeper or KeeperProcess(config.python, config.zip, config.tag)
         return LocalNode(loop, config, on_ready, on_gone, keeper)
+
+    def end(self, exit_status: int, text: str, then: Callable[[], None]) -> None:
+        """Tell nobody: whoever sees this machine sees the run's end."""
+        then()
 
 
 class LocalNode:
@@ -41,17 +66,18 @@ class LocalNode:
         self,
         loop: Loop,
         config: NodeConfig,
-        on_ready: Callable[[dict[str, Any]], None],
+        on_ready: Callable[[Ready], None],
         on_gone: Callable[[], None],
         keeper: KeeperProcess,
     ) -> None:
-        """`on_ready` gets the agent's first words: its socket and pids; `on_gone` says that the node is clean."""
+        """`on_ready` hears that the agent listens; `on_gone` that the node is clean."""
         self._loop = loop
         self._tag: str = config.tag
         self._on_ready = on_ready
         self._on_gone = on_gone
         self._received = b""
-        self.keeper, self._output = keeper.pid, keeper.output
+        self.keeper = keeper.pid
+        self._output = keeper.output
         keeper.keep(config)
         loop.on_read(self._output, self._read)
 
@@ -81,4 +107,21 @@ class LocalNode:
         self._received += data
         line, newline, self._received = self._received.partition(b"\n")
         if newline:
-            self._on_ready(json.loads(line))
+            self._on_ready(on_this_machine(self._loop, json.loads(line)))
+
+
+def hidden_folders() -> tuple[str, ...]:
+    """Give the folders that nodes on this machine are not to see."""
+    return tuple(filter(None, os.environ.get(HIDDEN, "").split(":")))
+
+
+def on_this_machine(loop: Loop, hello: dict[str, Any]) -> Ready:
+    """Read an agent's first words: its socket and pids."""
+    path: str = hello["socket"]
+
+    def connect(on_message: Callable[[dict[str, Any]], None], on_close: Callable[[], None]) -> Channel:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(path)
+        return Channel(loop, connection, on_message, on_close)
+
+    return Ready(hello["pid"], hello["keeperPid"], path, connect)

@@ -6,21 +6,11 @@ import os
 from collections import Counter
 
 from regiment.distribution.shares import shares
-from regiment.jobs.dataclass import dataclass
+
+from .backend import Share
 
 MOST_NODES = 256
 """Nodes this machine emulates at most: each has two processes of ours, and all start on the same processors."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one emulated node has of the machine."""
-
-    cpus: tuple[int, ...]
-    gpus: tuple[str, ...] | None
-    """Values for CUDA_VISIBLE_DEVICES; None where the machine has none to share."""
-    shares_gpus: bool = False
-    """Whether another node has some of them too."""
 
 
 def machine_shares(node_count: int) -> tuple[Share, ...]:

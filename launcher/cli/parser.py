@@ -113,6 +113,7 @@ def _add_workspace(parser: argparse.ArgumentParser) -> None:
 
 def _job_flags(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"{parser.prog} [flags] JOB.yml | {parser.prog} [flags] -- COMMAND ..."
+    parser.set_defaults(emulated=True)
     parser.add_argument("job_file", metavar="JOB.yml", nargs="?", help="the job file; without one, -- COMMAND ...")
     add = parser.add_argument
     add("-c", "--runconfig", metavar="NAME", help="run a script, -c NAME train.py ..., as NAME.runconfig says")
@@ -148,6 +149,22 @@ def _job_flags(parser: argparse.ArgumentParser) -> None:
         "--ledger", action="store_true", default=None, help="record imports, rendezvous and first step: show --timeline"
     )
     add("--max-restarts", type=_not_negative, metavar="R", help="start again after a failure, so often (default: 0)")
+
+
+def _agent_flags(parser: argparse.ArgumentParser) -> None:
+    _job_flags(parser)
+    parser.set_defaults(emulated=False)
+    add = parser.add_argument
+    add(
+        "--start-timeout",
+        type=_time_limit,
+        default=600.0,
+        metavar="SECONDS",
+        help="for all nodes to come (default: 600)",
+    )
+    add("--run-folder", metavar="DIR", help="in a task of Slurm's: the folder of a run that was submitted to it")
+    add("--quiet", "-q", action="store_true", help="print errors only")
+    add("--pass-exit-code", action="store_true", help="end with the exit code of the process that failed first")
 
 
 def _run_flags(parser: argparse.ArgumentParser) -> None:
@@ -357,6 +374,7 @@ _GROUPS = frozenset({"data", "compute", "experiments"})
 
 _COMMANDS: dict[str, tuple[str, str, Add]] = {
     "run": ("start:run", "run a job file or a command", _run_flags),
+    "agent": ("agent:agent", "be one node of a run, as the entrypoint of a container", _agent_flags),
     "plan": ("plan:plan", "show what a run would start, without starting it", _plan_flags),
     "validate": ("plan:validate", "check a job file", _validate_flags),
     "schema": ("plan:schema", "print the JSON schema of the job file, for editors", _no_flags),

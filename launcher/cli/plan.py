@@ -14,7 +14,8 @@ from regiment.jobs.current_form import current_form
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.plain import to_plain
 
-from ..backends.machine import Share, machine_shares
+from ..backends.backend import Share
+from ..backends.machine import machine_shares
 from ..mpi import find_mpirun
 from ..node.processes import numa_nodes
 from ..submit import check_launcher

@@ -82,7 +82,7 @@ def read_request(options: argparse.Namespace) -> Request:
     notes = (*request.notes, *_environment_note(spec))
     spec = looked_up(spec, workspace_of(options), options.inputs)
     compute = find_compute(workspace_of(options), spec.compute)
-    check_size(spec, MOST_NODES if compute.type == LOCAL else None)
+    check_size(spec, MOST_NODES if options.emulated and compute.type == LOCAL else None)
     check_prefix_ranks(spec, options, request.places)
     return Request(spec, request.text or job_file_of(spec), notes, request.places, compute)
 
@@ -237,7 +237,7 @@ def _distribution(spec: JobSpec, options: argparse.Namespace) -> Distribution:
         _refuse_tasks(distribution, options)
     if options.nproc is None:
         return distribution
-    count = _process_count(options.nproc, spec.instance_count)
+    count = _process_count(options.nproc, spec.instance_count if options.emulated else 1)
     if isinstance(distribution, Plain):
         if count == 1:
             return distribution

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
 
         folder, status = run_interactively(start, options.interactive, quiet=options.quiet)
     else:
-        folder, status = _watch(start(), options)
+        folder, status = watch(start(), options)
     if options.pass_exit_code:
         code = read_record(folder.record).job_exit_code
         return status if code is None else code
@@ -93,7 +93,8 @@ def _run_on_slurm(request: Request, options: argparse.Namespace) -> int:
     return status
 
 
-def _watch(submission: Submission, options: argparse.Namespace) -> tuple[RunFolder, int]:
+def watch(submission: Submission, options: argparse.Namespace) -> tuple[RunFolder, int]:
+    """Show a run until it ends; gives its folder and the exit status."""
     from ..view import choose_view
     from ..viewer import Viewer
 

@@ -52,10 +52,11 @@ class Coordinator:
         self._order = order
         self._spec = order.spec
         self._folder = folder
-        self._sockets = _socket_folder()
+        self._sockets = scratch.socket_folder()
         self._recorder = recorder = Recorder(self.loop, folder, read_record(folder.record))
         self._watchers = watchers = Watchers(self.loop, owner, recorder, self._wished, self._owner_gone)
         recorder.tell = watchers.tell
+        self._backend = backend
         self._nodes = Nodes(
             self.loop,
             order,
@@ -163,16 +164,20 @@ class Coordinator:
 
     def prepare_node(self, action: actions.PrepareNode) -> None:
         """Let a node make its folders."""
-        spec, logs = self._spec, self._folder.attempt_logs(self._recorder.record.attempt)
+        if self._nodes.has_new_places:
+            self._nodes.has_new_places = False
+            self._plan = self._make_plan()
+        spec, folder = self._spec, self._nodes.folder(action.node)
+        logs = folder.attempt_logs(self._recorder.record.attempt)
         node = self._plan.nodes[action.node]
         node_id = node.node.node_id
-        copy = str(self._folder.node_workspace(node_id))
-        self._nodes.tell(
+        copy = str(folder.node_workspace(node_id))
+        self._nodes.prepare(
             action.node,
             messages.Prepare(
                 working_folder=copy if spec.code else str(spec.working_folder),
                 logs=str(logs),
-                code=str(self._folder.code) if spec.code else None,
+                code=str(folder.code) if spec.code else None,
                 log_prefix=node_log_prefix(node_id, spec.instance_count),
                 plan=node if spec.inputs or spec.outputs else None,
                 is_again=self._state.attempt > 0 or self._nodes.is_again(action.node),
@@ -313,6 +318,10 @@ class Coordinator:
         recorder.write_now(whole=True)
         recorder.event(history.run_ended(recorder.record))
         self._watchers.flush()
+        text = f"run {state.status.value}" if error is None else f"run {state.status.value}: {error.message}"
+        self._backend.end(int(state.exit_status), text, self._go)
+
+    def _go(self) -> None:
         self._look_at_requests()
         self._tidy()
         self.loop.stop()
@@ -344,6 +353,7 @@ class Coordinator:
                 )
 
     def _tidy(self) -> None:
+        self._nodes.forget_token()
         scratch.remove_sockets(self._sockets)
         scratch.remove_shared_memory(self._sockets)
         brought = [self._folder.brought(node.node.node_id) for node in self._plan.nodes[1:]]
@@ -432,19 +442,6 @@ def _policy(order: Order, plan: Plan) -> Policy:
         early_exit=options.early_exit,
         preemption_grace=options.preemption_grace,
     )
-
-
-def _socket_folder() -> str:
-    """Make a fresh private folder for the run's sockets; never in the run folder, for such paths hold 108 bytes."""
-    for base in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"):
-        path = f"{base}/regiment-{os.urandom(6).hex()}"
-        if base and len(path) < 80:
-            try:
-                os.mkdir(path, 0o700)
-                return path
-            except OSError:
-                continue
-    raise OSError("no folder for sockets: neither XDG_RUNTIME_DIR, TMPDIR nor /tmp can be written")
 
 
 _ACTIONS: dict[type[Any], Callable[[Coordinator, Any], None]] = {

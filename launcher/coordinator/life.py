@@ -16,6 +16,7 @@ from regiment.jobs.plain import from_plain
 from regiment.jobs.record import RunError, RunStatus, read_record, utc_text, write_record
 from regiment.jobs.workspace import RunFolder, Workspace
 
+from ..backends.backend import Backend
 from ..backends.keepers import FirstKeeper
 from ..backends.local import LocalNodes
 from ..node.limits import raise_limits
@@ -27,10 +28,10 @@ def see_through(first: FirstKeeper) -> None:
     """Take an order from standard input, a socket to whoever wants the run, and see it through."""
     raise_limits()  # Each node takes open files.
     owner = socket.socket(fileno=os.dup(0))
-    order, lock = _take_order(owner)
+    order, lock, listener = _take_order(owner)
     folder = Workspace(Path(order.workspace)).run(order.run_id)
     try:
-        Coordinator(order, folder, owner, lock, LocalNodes(first)).run()
+        Coordinator(order, folder, owner, lock, _backend(order, first, listener)).run()
     except Exception:  # noqa: BLE001  (whatever it was, the record has to say that the run is over)
         import traceback
 
@@ -39,21 +40,32 @@ def see_through(first: FirstKeeper) -> None:
         sys.exit(int(ExitStatus.INTERNAL_ERROR))
 
 
-def _take_order(owner: socket.socket) -> tuple[Order, RecordLock]:
+def _backend(order: Order, first: FirstKeeper, listener: int | None) -> Backend:
+    """Give what gets agents onto the run's nodes: most have no network, and are spared what it takes."""
+    count = order.spec.instance_count
+    if order.network is None or listener is None:
+        return LocalNodes(first, count)
+    from ..backends.joined import JoinedNodes
+
+    return JoinedNodes(first, count, order.network, socket.socket(fileno=listener))
+
+
+def _take_order(owner: socket.socket) -> tuple[Order, RecordLock, int | None]:
     """Wait for the order; its log becomes our output. Nobody may want a run after all, and then we just end."""
     data, files = b"", []
     while not data.endswith(b"\n"):
-        part, new, _, _ = socket.recv_fds(owner, 1 << 16, 2)
+        part, new, _, _ = socket.recv_fds(owner, 1 << 16, 3)
         if not part:
             sys.exit(0)
         data += part
         files += new
-    lock, log = files
-    os.set_inheritable(lock, False)
+    lock, log, *listener = files
+    for file in (lock, *listener):
+        os.set_inheritable(file, False)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
-    return from_plain(Order, json.loads(data)), RecordLock(lock)
+    return from_plain(Order, json.loads(data)), RecordLock(lock), listener[0] if listener else None
 
 
 def _record_own_fault(folder: RunFolder) -> None:

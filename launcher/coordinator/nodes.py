@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -14,14 +15,14 @@ from regiment.distribution.planner import wants_ports
 from regiment.distribution.tasks import node_slots
 from regiment.jobs.data import DataInput, DataMode
 from regiment.jobs.errors import ProtocolError
+from regiment.jobs.files import replace_file
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.workspace import RunFolder
 
-from ..backends.backend import Backend, StartedNode
-from ..backends.machine import machine_shares
+from ..backends.backend import AgentChannel, Backend, Ready, StartedNode
 from ..node import messages, processes
-from ..node.channel import Channel, encode
-from ..node.config import NodeConfig
+from ..node.channel import encode
+from ..node.config import NodeConfig, Sharing
 from ..node.loop import Loop
 from ..node.tag import tag_of
 from .order import Order
@@ -29,6 +30,7 @@ from .pulse import Pulse
 from .recorder import Recorder
 
 if TYPE_CHECKING:
+    from .apart import ApartNode
     from .asked import Asked
 
 _LEASE = 1.0
@@ -76,16 +78,20 @@ class Nodes:
         self._boot_id = processes.boot_id()
         self._count = order.spec.instance_count
         self._slots = node_slots(order.spec)
-        self._shares = machine_shares(self._count)
         self._numa = processes.numa_nodes()
         self._ports: dict[int, tuple[int, ...]] = {}
         self._awaited: set[int] = set()
         """Nodes that have not said yet that they hold their ports."""
         self._machines: list[StartedNode] = []
-        self._agents: dict[int, Channel] = {}
+        self._agents: dict[int, AgentChannel] = {}
         self._hellos: dict[int, messages.AgentHello] = {}
         self._released: set[int] = set()
         self._lives = [0] * self._count
+        self._apart: dict[int, ApartNode] = {}
+        """Those that do not see the run folder."""
+        self._token = os.urandom(8).hex() if backend.may_be_apart else ""
+        self.has_new_places = False
+        """Whether a node has come since that was last set to False whose folders are not where they were planned."""
         self._noted: set[str] = set()
         self._pulse = Pulse(loop, lambda index: self.tell(index, messages.Ping()), self._silent)
         self.circumstances: dict[int, Circumstances] = {}
@@ -93,6 +99,9 @@ class Nodes:
 
     def start(self) -> None:
         """Start one keeper and agent a node."""
+        if self._token:
+            replace_file(self._folder.mark(self._token), self._token)
+        self._backend.open(self._loop, lambda text: self._recorder.note("warning", text))
         self._machines = [self._start(index) for index in range(self._count)]
 
     def tell(self, index: int, message: messages.ToAgent) -> None:
@@ -100,6 +109,8 @@ class Nodes:
         if isinstance(message, messages.Release):
             self._released.add(index)
             self._pulse.forget(index)
+        if index in self._apart and isinstance(message, messages.Stop | messages.Collect | messages.Release):
+            self._apart[index].forget_code()
         self.tell_line(index, encode(messages.pack(message)))
 
     def tell_line(self, index: int, line: bytes) -> None:
@@ -113,9 +124,12 @@ class Nodes:
         channel = self._agents.pop(index, None)
         if channel is not None:
             channel.close()
+        if index in self._apart:
+            self._apart.pop(index).end()
         if index >= len(self._machines):
             return []
-        others = frozenset(machine.keeper for i, machine in enumerate(self._machines) if i != index)
+        keepers = (machine.keeper for i, machine in enumerate(self._machines) if i != index)
+        others = frozenset(keeper for keeper in keepers if keeper is not None)
         return self._machines[index].fence(others | (self._asked.starting if self._asked else frozenset()))
 
     def start_again(self, index: int) -> None:
@@ -123,6 +137,24 @@ class Nodes:
         self._lives[index] += 1
         self._hellos.pop(index, None)
         self._machines[index] = self._start(index)
+
+    def folder(self, index: int) -> RunFolder:
+        """Give the run folder as a node has it."""
+        apart = self._apart.get(index)
+        return self._folder if apart is None else apart.folder
+
+    def prepare(self, index: int, message: messages.Prepare) -> None:
+        """Let a node make its folders, once it has the snapshot."""
+        apart = self._apart.get(index)
+        if apart is None or message.code is None:
+            self.tell(index, message)
+        else:
+            apart.bring_code(then=lambda: self.tell(index, message))
+
+    def forget_token(self) -> None:
+        """Take away what nodes find out by that they see the run folder."""
+        if self._token:
+            self._folder.mark(self._token).unlink(missing_ok=True)
 
     def is_again(self, index: int) -> bool:
         """Say whether a node was there before and was lost."""
@@ -157,7 +189,7 @@ class Nodes:
             tag=tag_of(self._backend.token, index, life),
             socket=f"{self._sockets}/node-{index}-{life}.sock" if life else f"{self._sockets}/node-{index}.sock",
             address="127.0.0.1",
-            cpus=self._shares[index].cpus,
+            cpus=self._backend.share(index).cpus,
             lease=_LEASE,
             zip=self._order.zip,
             python=self._order.agent_python,
@@ -170,13 +202,23 @@ class Nodes:
                 isinstance(item, DataInput) and item.mode is DataMode.READ_ONLY_MOUNT
                 for item in self._order.spec.inputs.values()
             ),
+            sharing=self._sharing(life) if self._token else None,
         )
         return self._backend.start(
             self._loop,
             config,
-            on_ready=lambda hello: self._connect(index, hello),
+            on_ready=lambda ready: self._connect(index, life, ready),
+            on_lost=lambda reason: self._lost(index, life, reason),
             on_gone=lambda: self._gone(index, life),
         )
+
+    def _sharing(self, life: int) -> Sharing:
+        folder = self._folder
+        return Sharing(str(folder.root), str(folder.scratch), self._token, life, self._backend.hidden)
+
+    def _lost(self, index: int, life: int, reason: str) -> None:
+        if life == self._lives[index]:
+            self._happened(events.NodeLost(index, reason))
 
     def _gone(self, index: int, life: int) -> None:
         # The end of an earlier life of the node says nothing of the present one.
@@ -189,7 +231,7 @@ class Nodes:
 
     def _place(self, index: int) -> Node:
         hello = self._hellos.get(index)
-        share, slots = self._shares[index], self._slots[index]
+        share, slots = self._backend.share(index), self._slots[index]
         held = tuple(map(str, self._ports.get(index, ())))[1 if index == 0 else 0 :]
         return Node(
             index=index,
@@ -198,28 +240,27 @@ class Nodes:
             address=hello.address if hello else "127.0.0.1",
             slots=slots,
             cpus=share.cpus,
-            python=self._order.python,
+            python=share.python or self._order.python,
             gpus=share.gpus,
             shares_gpus=share.shares_gpus,
             numa=hello.numa if hello else self._numa,
             ports=held or (("{port}",) * slots if wants_ports(self._order.spec) else ()),
-            data=str(self._folder.node_data(f"node-{index}")),
+            data=str(self.folder(index).node_data(f"node-{index}")),
         )
 
     # --- what agents say ----------------------------------------------------------------------------
 
-    def _connect(self, index: int, hello: dict[str, Any]) -> None:
-        self._recorder.node(index, agent_pid=hello["pid"], keeper_pid=hello["keeperPid"], socket=hello["socket"])
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def _connect(self, index: int, life: int, ready: Ready) -> None:
+        if life != self._lives[index]:
+            return
+        self._recorder.node(index, agent_pid=ready.pid, keeper_pid=ready.keeper_pid, socket=ready.socket)
         try:
-            connection.connect(hello["socket"])
+            channel = ready.connect(lambda data: self._hear(index, data), lambda: self._hung_up(index))
         except OSError as error:
             self._happened(events.NodeLost(index, f"cannot be reached: {error.strerror}"))
             return
-        self._agents[index] = channel = Channel(
-            self._loop, connection, lambda data: self._hear(index, data), lambda: self._hung_up(index)
-        )
-        channel.send(messages.pack(messages.CoordinatorHello(messages.PROTOCOL, self._order.run_id)))
+        self._agents[index] = channel
+        channel.send_line(encode(messages.pack(messages.CoordinatorHello(messages.PROTOCOL, self._order.run_id))))
 
     def _hung_up(self, index: int) -> None:
         # A released agent hangs up; whether its node is clean its keeper's end will say.
@@ -232,6 +273,9 @@ class Nodes:
 
     def _hear(self, index: int, data: dict[str, Any]) -> None:
         try:
+            if index in self._apart and self._apart[index].takes(data):
+                self._pulse.heard(index)
+                return
             message = messages.unpack(messages.FromAgent, data)
         except ProtocolError as error:
             self._happened(events.NodeLost(index, f"cannot be understood: {error}"))
@@ -244,6 +288,8 @@ class Nodes:
             case messages.AgentHello():
                 self._hellos[index] = message
                 self._recorder.node(index, host=message.host, ip=message.address)
+                if message.root:
+                    self._has_own_folder(index, message)
                 self._happened(events.NodeUp(index))
             case messages.PortsReserved(ports):
                 self._ports[index] = ports
@@ -271,6 +317,22 @@ class Nodes:
                     self._recorder.note(level, text)
             case _:
                 self._happened(self._event(index, message))
+
+    def _has_own_folder(self, index: int, hello: messages.AgentHello) -> None:
+        from .apart import ApartNode  # Nodes that see the run folder have no use for it.
+
+        self.has_new_places = True
+        self._apart[index] = ApartNode(
+            self._loop,
+            self._folder,
+            hello,
+            self._lives[index],
+            self._count,
+            lambda line: self.tell_line(index, line),
+            lambda text: self._recorder.note("warning", text),
+            self._on_log,
+            lambda reason: self._happened(events.NodeFailed(index, reason)),
+        )
 
     def _answer(self, index: int, question: messages.JobAsks) -> None:
         """Answer what a process of the job asks; most jobs ask nothing, and spare their coordinator the import."""

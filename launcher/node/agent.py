@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ProtocolError
@@ -35,6 +35,9 @@ from .ranks import Ranks
 from .starts import Marks
 from .workplace import Workplace
 
+if TYPE_CHECKING:
+    from .ownfolder import OwnFolder
+
 _FIRST_CALL_LIMIT = 30.0
 """Seconds the agent waits for its coordinator's first connection."""
 _ORPHAN_GRACE = 2.0
@@ -43,6 +46,8 @@ _LAUNCHER_LIMIT = 5.0
 """Seconds a launcher may take to end after its last rank."""
 _DRAIN_LIMIT = 5.0
 """Seconds the last lines may take to reach the log files."""
+_CATCH_UP_LIMIT = 2.0
+"""Seconds the last lines may take to the coordinator before it hears that all processes are dead."""
 _KILL_LIMIT = 5.0
 """Seconds in which everything must be dead once the keeper is gone."""
 _NO_VIEWS = (
@@ -57,12 +62,17 @@ def run_agent(plain_config: dict[str, Any], keeper: int, lifeline: int, group: N
     `lifeline` is a pipe that is at its end when the keeper is dead.
     """
     config = from_plain(NodeConfig, plain_config)
+    trouble = None
+    if config.sharing is not None:
+        from .apart import settled  # Where it is certain that the run folder is shared, nobody has to find out.
+
+        config, trouble = settled(config)
     if config.cpus:
         os.sched_setaffinity(0, config.cpus)
     processes.become_subreaper("regiment-agent")
     raise_limits()
     has_views = config.views and _enter_own_namespace(config)
-    agent = Agent(config, keeper, listen(config.socket), has_views, group)
+    agent = Agent(config, keeper, listen(config.socket), has_views, group, trouble)
     agent.loop.on_read(lifeline, agent.keeper_died)
     hello = {"socket": config.socket, "pid": os.getpid(), "keeperPid": keeper}
     os.write(1, json.dumps(hello).encode() + b"\n")
@@ -84,9 +94,17 @@ class Agent:
     """One node's agent."""
 
     def __init__(
-        self, config: NodeConfig, keeper: int, listener: socket.socket, has_views: bool, group: NodeGroup
+        self,
+        config: NodeConfig,
+        keeper: int,
+        listener: socket.socket,
+        has_views: bool,
+        group: NodeGroup,
+        trouble: str | None,
     ) -> None:
+        """`trouble` is what keeps the node from being of any use."""
         self.loop = Loop()
+        self._trouble = trouble
         self._config = config
         self._keeper = keeper
         self._group = group
@@ -103,6 +121,12 @@ class Agent:
         self._marks: Marks | None = None
         self._held_ports: list[socket.socket] = []
         self._exit_status = 0
+        self._own_folder = self._make_own_folder() if config.root else None
+
+    def _make_own_folder(self) -> OwnFolder:
+        from .ownfolder import OwnFolder  # Nodes that see the run folder have no use for it.
+
+        return OwnFolder(self.loop, self._config, self._send_line)
 
     def run(self) -> int:
         """Work until released."""
@@ -121,6 +145,10 @@ class Agent:
         """Tell the coordinator, if it is there."""
         if self._coordinator is not None:
             self._coordinator.send(messages.pack(message))
+
+    def _send_line(self, line: bytes) -> None:
+        if self._coordinator is not None:
+            self._coordinator.send_line(line)
 
     def _accept(self) -> None:
         connection = accept(self._listener)
@@ -143,13 +171,20 @@ class Agent:
                 cpus=tuple(sorted(os.sched_getaffinity(0))),
                 numa=processes.numa_nodes(),
                 boot_id=processes.boot_id(),
+                root=self._config.root,
             )
         )
+        if self._trouble is not None:
+            self.tell(messages.Failed(self._trouble))
+        if self._own_folder is not None:
+            self._own_folder.connected()
 
     def coordinator_said(self, data: dict[str, Any]) -> None:
         """Do what a message of the coordinator's asks for."""
         self._patience.heard()
         try:
+            if self._own_folder is not None and self._own_folder.takes(data):
+                return
             message = messages.unpack(messages.ToAgent, data)
             _HANDLERS[type(message)](self, message)
         except (ProtocolError, OSError) as error:
@@ -217,7 +252,9 @@ class Agent:
         """Give an attempt its own ranks: what is late of an earlier one's must not touch it, and nobody hears it."""
 
         def tell(message: messages.FromAgent) -> None:
-            if self._ranks is ranks:
+            if self._own_folder is not None and isinstance(message, messages.LogGrew):
+                self._own_folder.log_grew()  # Where it is to be read it has not grown yet.
+            elif self._ranks is ranks:
                 self.tell(message)
 
         ranks = Ranks(self.loop, self._config, self._keeper, self._group, self._preloads, self._log, tell)
@@ -263,8 +300,14 @@ class Agent:
             if self._ranks is ranks:
                 self.tell(messages.Stopped(any(found)))
 
-        if self._workplace.looks_at_outputs:
-            self._in_thread(lambda: found.append(self._workplace.has_new_outputs()), done)
+        def look() -> None:
+            if self._own_folder is not None:
+                ranks.wait_for_logs(_CATCH_UP_LIMIT)
+                self._own_folder.catch_up(_CATCH_UP_LIMIT)
+            found.append(self._workplace.has_new_outputs())
+
+        if self._workplace.looks_at_outputs or self._own_folder is not None:
+            self._in_thread(look, done)
         else:
             done(None)
 
@@ -286,12 +329,17 @@ class Agent:
 
     def release(self, message: messages.Release) -> None:
         """Go."""
-        self.loop.stop()
+        if self._own_folder is not None:
+            self._in_thread(self._own_folder.remove, lambda reason: self.loop.stop())
+        else:
+            self.loop.stop()
 
     def _bring_in(self) -> None:
         if not self._ranks.wait_for_logs(_DRAIN_LIMIT):
             self._log.write(Kind.JOB_POST, "some output had not reached its log in time")
         self._workplace.bring_in()
+        if self._own_folder is not None:
+            self._say(self._own_folder.finish())
 
     def _in_thread(self, work: Callable[[], None], done: Callable[[str | None], None]) -> None:
         """Work without holding up the loop, then call `done` from it with what went wrong, or None."""
@@ -333,6 +381,8 @@ class Agent:
         """End everything, but save what the job wrote, although nobody waits for it any more."""
         self._lease_timer = None
         self._exit_status = 3
+        if self._own_folder is not None:
+            self._own_folder.abandon()
         self._log.write(Kind.EXECUTION, "the coordinator is gone and has not come back in time")
         self._workplace.abandon()
         self._preloads.end()

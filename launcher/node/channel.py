@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from .loop import Loop
 
@@ -17,20 +17,41 @@ _READ_SIZE = 256 * 1024
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
-class Channel:
-    """One connection: calls back with each message, and once when it is over."""
+class Stream(Protocol):
+    """What a channel needs of a socket; `BlockingIOError` where it would have to wait."""
+
+    def fileno(self) -> int:
+        """Give the descriptor to wait for."""
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Wait, or never."""
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Wait so many seconds."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Give what has come; nothing at the end."""
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Send what can be sent now; gives how much that was."""
+
+    def sendall(self, data: bytes | bytearray, /) -> None:
+        """Send all."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+class LineChannel:
+    """One connection: calls back with each line, without its end, and once when it is over."""
 
     def __init__(
-        self,
-        loop: Loop,
-        connection: socket.socket,
-        on_message: Callable[[dict[str, Any]], None],
-        on_close: Callable[[], None],
+        self, loop: Loop, connection: Stream, on_line: Callable[[bytes], None], on_close: Callable[[], None]
     ) -> None:
         connection.setblocking(False)
         self._loop = loop
         self._socket = connection
-        self._on_message = on_message
+        self._on_line = on_line
         self._on_close = on_close
         self._incoming = bytearray()
         self._outgoing = bytearray()
@@ -42,17 +63,13 @@ class Channel:
         """Bytes that the other side has not taken yet."""
         return len(self._outgoing)
 
-    def send(self, message: dict[str, Any], *, fds: tuple[int, ...] = ()) -> None:
-        """Send a message, with open files where the other side needs some; never waits."""
-        self.send_line(encode(message), fds=fds)
-
     def send_line(self, data: bytes, *, fds: tuple[int, ...] = ()) -> None:
         """Send a message that is encoded already, newline and all."""
         if self.closed:
             return
         if fds:
             # Files travel with the first bytes of their message, so nothing may be queued before it.
-            assert not self._outgoing
+            assert not self._outgoing and isinstance(self._socket, socket.socket)
             sent = socket.send_fds(self._socket, [data], list(fds))
             data = data[sent:]
         self._outgoing += data
@@ -96,13 +113,9 @@ class Channel:
             self._end()
             return
         for line in lines:
-            message = decode(line)
-            if message is None:
-                self._end()
-                return
             if self.closed:
                 return
-            self._on_message(message)
+            self._on_line(line)
 
     def _write(self) -> None:
         try:
@@ -121,6 +134,31 @@ class Channel:
         if not self.closed:
             self.close()
             self._on_close()
+
+
+class Channel(LineChannel):
+    """A connection whose lines are messages; the first that is none ends it."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        connection: Stream,
+        on_message: Callable[[dict[str, Any]], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        super().__init__(loop, connection, self._take, on_close)
+        self._on_message = on_message
+
+    def send(self, message: dict[str, Any], *, fds: tuple[int, ...] = ()) -> None:
+        """Send a message, with open files where the other side needs some; never waits."""
+        self.send_line(encode(message), fds=fds)
+
+    def _take(self, line: bytes) -> None:
+        message = decode(line)
+        if message is None:
+            self._end()
+        else:
+            self._on_message(message)
 
 
 def encode(message: dict[str, Any]) -> bytes:

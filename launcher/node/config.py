@@ -6,6 +6,22 @@ from regiment.jobs.dataclass import dataclass
 
 
 @dataclass(frozen=True)
+class Sharing:
+    """How a node finds out whether it sees the run folder."""
+
+    run_folder: str
+    """Where the coordinator has it."""
+    scratch: str
+    """Where the coordinator has what is gone when the run has ended."""
+    token: str
+    """What is written in a file there, and is this run's name on nodes that don't see it."""
+    life: int = 0
+    """How often the node was lost before."""
+    hidden: tuple[str, ...] = ()
+    """Folders that an emulated node is not to see, as if it were another machine."""
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """One node of one run, from its own point of view."""
 
@@ -38,3 +54,7 @@ class NodeConfig:
     """Where downloads lie, once for all the run's nodes of this machine."""
     views: bool = False
     """Whether the job has inputs that it must not be able to write."""
+    sharing: Sharing | None = None
+    """None where it is certain that the node sees the run folder."""
+    root: str = ""
+    """The folder that it works in where it doesn't, as the node itself has found out."""

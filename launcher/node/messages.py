@@ -187,6 +187,8 @@ class AgentHello:
     """The processors of each of the machine's NUMA nodes."""
     boot_id: str
     """Two nodes with one boot id have one clock."""
+    root: str = ""
+    """The folder that it works in where it doesn't see the run folder."""
     type: Literal["agentHello"] = "agentHello"
 
 

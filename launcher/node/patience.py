@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .loop import Loop
 
-_INTERVAL = 2.0
+INTERVAL = 2.0
 """Seconds between two looks."""
 _MOST = 30
 """Looks in a row at which nothing had come. Many: a coordinator may wait for a slow disk, and its run is to survive."""
@@ -15,9 +15,11 @@ _MOST = 30
 class Patience:
     """Counts looks and not time: while this process itself is stopped or suspended, none of it runs out."""
 
-    def __init__(self, loop: Loop, on_silence: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, on_silence: Callable[[], None], most: int = _MOST) -> None:
+        """`most` looks in a row may find nothing."""
         self._loop = loop
         self._on_silence = on_silence
+        self._most = most
         self._missed = 0
         self._timer: int | None = None
 
@@ -25,7 +27,7 @@ class Patience:
         """Watch a coordinator that has just connected."""
         self.end()
         self._missed = 0
-        self._timer = self._loop.call_later(_INTERVAL, self._look)
+        self._timer = self._loop.call_later(INTERVAL, self._look)
 
     def heard(self) -> None:
         """Take down that it said something."""
@@ -39,8 +41,8 @@ class Patience:
 
     def _look(self) -> None:
         self._missed += 1
-        if self._missed > _MOST:
+        if self._missed > self._most:
             self._timer = None
             self._on_silence()
         else:
-            self._timer = self._loop.call_later(_INTERVAL, self._look)
+            self._timer = self._loop.call_later(INTERVAL, self._look)

@@ -7,6 +7,19 @@ import socket
 from collections.abc import Callable
 
 
+def socket_folder() -> str:
+    """Make a fresh private folder for the run's sockets; never in the run folder, for such paths hold 108 bytes."""
+    for base in (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp"):
+        path = f"{base}/regiment-{os.urandom(6).hex()}"
+        if base and len(path) < 80:
+            try:
+                os.mkdir(path, 0o700)
+                return path
+            except OSError:
+                continue
+    raise OSError("no folder for sockets: neither XDG_RUNTIME_DIR, TMPDIR nor /tmp can be written")
+
+
 def shared_memory(socket: str) -> str:
     """Give the folder in shared memory that a node's launchers have beside its socket, or one on disk."""
     folder, name = os.path.split(socket)

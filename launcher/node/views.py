@@ -77,6 +77,11 @@ def unmount(target: str) -> None:
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), target)
 
 
+def cover(folder: str) -> None:
+    """Show an empty folder that cannot be written in place of this one."""
+    _check(_libc.mount(b"none", os.fsencode(folder), b"tmpfs", ctypes.c_ulong(_MS_RDONLY), b"mode=0700"), folder)
+
+
 def mounts_below(folder: str) -> list[str]:
     """Give every mount at `folder` and below it that this process sees."""
     root = os.path.realpath(folder)

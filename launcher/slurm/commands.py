@@ -48,6 +48,15 @@ def find_job(job_id: str) -> QueuedJob | None:
     return found or read_jobs(_asked((*sacct, f"--format={SACCT_FORMAT}"))).get(job_id)
 
 
+def node_address(name: str) -> str:
+    """Give the name or address by which a node's peers reach it."""
+    done = _run(("scontrol", "show", "node", "--oneliner", name))
+    for word in done.stdout.split():
+        if word.startswith("NodeAddr="):
+            return word.partition("=")[2]
+    return name
+
+
 def scancel(job_id: str, *flags: str) -> None:
     """End a job; one that has ended is as good."""
     done = _run(("scancel", "--quiet", *flags, job_id))

@@ -22,6 +22,9 @@ from regiment.jobs.lock import lock_new
 from regiment.jobs.record import RunRecord, RunStatus, read_record, utc_text, write_record
 from regiment.jobs.spec import ArgvCommand, JobSpec, Options, PyTorch, StartMethod
 from regiment.jobs.workspace import RunFolder, Workspace
+from regiment.launcher.backends.backend import Ready, Share
+from regiment.launcher.backends.local import on_this_machine
+from regiment.launcher.backends.machine import machine_shares
 from regiment.launcher.coordinator.coordinator import Coordinator
 from regiment.launcher.coordinator.order import Order
 from regiment.launcher.node.config import NodeConfig
@@ -31,7 +34,7 @@ from regiment.launcher.node.loop import Loop
 _AGENTS = Path(__file__).with_name("agents.py")
 
 
-Ready = Callable[[dict[str, Any]], None]
+Hello = Callable[[dict[str, Any]], None]
 Gone = Callable[[], None]
 
 
@@ -42,13 +45,13 @@ class _AgentProcess:
         self._process = subprocess.Popen([sys.executable, _AGENTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None and self._process.stdout is not None
         self.pid = self._process.pid
-        self._nodes: dict[int, tuple[Ready, Gone]] = {}
+        self._nodes: dict[int, tuple[Hello, Gone]] = {}
         self._input = self._process.stdin
         self._output = self._process.stdout.fileno()
         self._rest = b""
         loop.on_read(self._output, lambda: self._read(loop))
 
-    def start(self, config: NodeConfig, on_ready: Ready, on_gone: Gone) -> None:
+    def start(self, config: NodeConfig, on_ready: Hello, on_gone: Gone) -> None:
         """Have it be one node more."""
         self._nodes[config.node] = on_ready, on_gone
         self._input.write(json.dumps([config.node, config.socket]).encode() + b"\n")
@@ -82,17 +85,38 @@ class _SimulatedNodes:
     """Spreads the nodes over a few processes."""
 
     token = "0123456789abcdef"
+    may_be_apart = False
+    hidden: tuple[str, ...] = ()
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int, nodes: int) -> None:
         self._count = processes
+        self._shares = machine_shares(nodes)
         self._processes: list[_AgentProcess] = []
 
-    def start(self, loop: Loop, config: NodeConfig, on_ready: Ready, on_gone: Gone) -> _SimulatedNode:
+    def open(self, loop: Loop, note: Callable[[str], None]) -> None:
+        """Do nothing."""
+
+    def share(self, index: int) -> Share:
+        """Give a node's share of this machine."""
+        return self._shares[index]
+
+    def end(self, exit_status: int, text: str, then: Callable[[], None]) -> None:
+        """Tell nobody."""
+        then()
+
+    def start(
+        self,
+        loop: Loop,
+        config: NodeConfig,
+        on_ready: Callable[[Ready], None],
+        on_lost: Callable[[str], None],
+        on_gone: Gone,
+    ) -> _SimulatedNode:
         """Have one of the processes be that node."""
         if len(self._processes) < self._count:
             self._processes.append(_AgentProcess(loop))
         process = self._processes[config.node % self._count]
-        process.start(config, on_ready, on_gone)
+        process.start(config, lambda hello: on_ready(on_this_machine(loop, hello)), on_gone)
         return _SimulatedNode(process.pid)
 
 
@@ -133,7 +157,7 @@ def _see_through(nodes: int, ranks: int, processes: int, root: Path) -> dict[str
     owner, ours = socket.socketpair()
     owner.close()
     began = time.monotonic()
-    Coordinator(order, folder, ours, lock_new(folder.lock), _SimulatedNodes(processes)).run()
+    Coordinator(order, folder, ours, lock_new(folder.lock), _SimulatedNodes(processes, nodes)).run()
     took = time.monotonic() - began
     at: dict[str, float] = {}
     counts: dict[str, int] = {}

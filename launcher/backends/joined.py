@@ -1,0 +1,334 @@
+"""Nodes that join over the network: something else has started `regiment agent` on each of them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import regiment
+from regiment.jobs.dataclass import replace
+from regiment.jobs.errors import ProtocolError
+
+from ..coordinator.entrance import Arrival, Entrance
+from ..coordinator.network import Network
+from ..node import joining
+from ..node.channel import LineChannel, decode
+from ..node.config import NodeConfig
+from ..node.loop import Loop
+from .backend import AgentChannel, Ready, Share, StartedNode
+from .keepers import FirstKeeper
+from .local import LocalNodes
+
+_UNKNOWN = Share(cpus=(), gpus=None)
+"""What is known of a machine before its node is there."""
+_GOODBYE_LIMIT = 2.0
+"""Seconds that the nodes have, all together, to hear of the end of the run."""
+_FIRST_NOTE, _NOTE_INTERVAL = 10.0, 60.0
+"""Seconds of waiting after which node 0's person is told of it, and between two such notes."""
+_NAMED = 8
+"""Ranks that are named one by one where some are missing."""
+
+
+class JoinedNodes:
+    """Lets nodes in, and waits for those that are still to come; node 0 is this machine."""
+
+    hidden: tuple[str, ...] = ()
+
+    def __init__(self, first: FirstKeeper, count: int, network: Network, listener: socket.socket) -> None:
+        self.token = first.token
+        self.may_be_apart = True
+        self._own = LocalNodes(first, 1)
+        self._count = count
+        self._network = network
+        self._listener = listener
+        self._awaited: dict[int, _AwaitedNode] = {}
+        """Nodes that are wanted and not here."""
+        self._here: dict[int, _Link] = {}
+        self._links: set[_Link] = set()
+        self._then: Callable[[], None] | None = None
+
+    def open(self, loop: Loop, note: Callable[[str], None]) -> None:
+        """Let nodes in from now on."""
+        self._loop = loop
+        self._note = note
+        self._entrance = Entrance(loop, self._listener, self._network, self._arrived, note)
+        self._opened_at = time.monotonic()
+        self._noted_at = self._opened_at + _FIRST_NOTE - _NOTE_INTERVAL
+        self._beat()
+
+    def share(self, index: int) -> Share:
+        """Give what a node has of its machine: all, once it is known."""
+        if index == 0:
+            return self._own.share(0)
+        link = self._here.get(index)
+        return _UNKNOWN if link is None else link.share
+
+    def start(
+        self,
+        loop: Loop,
+        config: NodeConfig,
+        on_ready: Callable[[Ready], None],
+        on_lost: Callable[[str], None],
+        on_gone: Callable[[], None],
+    ) -> StartedNode:
+        """Start a node's agent as soon as the node is there."""
+        if config.node == 0:
+            config = replace(config, address=self._network.address)
+            return self._own.start(loop, config, on_ready, on_lost, on_gone)
+        node = _AwaitedNode(self, config, on_ready, on_lost, on_gone, time.monotonic() + self._network.start_timeout)
+        self._awaited[config.node] = node
+        link = self._here.get(config.node)
+        if link is not None and link.is_free:
+            self._begin(link)
+        return node
+
+    def end(self, exit_status: int, text: str, then: Callable[[], None]) -> None:
+        """Let nobody in any more, and tell every node how the run has ended."""
+        self._entrance.close()
+        line = joining.enveloped(joining.RunEnded(exit_status, text))
+        for link in tuple(self._links):
+            link.channel.send_line(line)
+        # Each hangs up when it has read that; to hang up first might take the words away before.
+        self._then = then
+        self._loop.call_later(_GOODBYE_LIMIT, self._all_have_left)
+        self._count_those_left()
+
+    def _count_those_left(self) -> None:
+        if not self._links:
+            self._all_have_left()
+
+    def _all_have_left(self) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+
+    # --- who comes ----------------------------------------------------------------------------------
+
+    def _arrived(self, arrival: Arrival) -> None:
+        self._links.add(_Link(self, self._loop, arrival))
+
+    def joins(self, link: _Link, join: joining.Join) -> None:
+        """Take a node that has said who it is, or tell it why not."""
+        reason = self._objection(link, join)
+        if reason is not None:
+            self._note(f"{join.host} ({link.peer}) was not taken as node {link.rank}: {reason}")
+            link.tell(joining.Refused(reason))
+            return
+        self._here[link.rank] = link
+        if link.rank in self._awaited:
+            self._begin(link)
+        self._tell_who_is_missing()
+
+    def _objection(self, link: _Link, join: joining.Join) -> str | None:
+        rank = link.rank
+        if join.version != regiment.__version__:
+            return f"it has Regiment {join.version}, and the coordinator {regiment.__version__}; use one on all nodes"
+        if rank >= self._count:
+            return f"there is no node rank {rank} in a run with {self._count} nodes; correct REGIMENT_NODE_RANK"
+        if rank == 0:
+            own = f"{socket.gethostname()} ({self._network.address})"
+            return f"node rank 0 is {own}, where the coordinator runs; give each node a rank of its own"
+        other = self._here.get(rank)
+        if other is not None:
+            return (
+                f"node rank {rank} is taken: {other.host} ({other.peer}) has it, and {join.host} ({link.peer}) "
+                "wants it too; give each node a REGIMENT_NODE_RANK of its own"
+            )
+        if rank not in self._awaited:
+            return f"the run goes on without node {rank}, which was lost"
+        return None
+
+    def _begin(self, link: _Link) -> None:
+        node = self._awaited.pop(link.rank)
+        node.link = link
+        link.keep(node)
+
+    def left(self, link: _Link) -> None:
+        """Take down that a node's connection is over."""
+        self._links.discard(link)
+        if self._here.get(link.rank) is link:
+            del self._here[link.rank]
+        self._count_those_left()
+
+    def is_free(self, link: _Link) -> None:
+        """Use a node again that has cleaned up."""
+        if link.rank in self._awaited and self._here.get(link.rank) is link:
+            self._begin(link)
+
+    def awaits_no_more(self, index: int, node: _AwaitedNode) -> None:
+        """Wait no more for a node that the run has given up."""
+        if self._awaited.get(index) is node:
+            del self._awaited[index]
+
+    # --- waiting ------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        for index, node in tuple(self._awaited.items()):
+            if now >= node.deadline and self._awaited.get(index) is node:
+                del self._awaited[index]
+                node.on_lost(f"has not come within {self._network.start_timeout:g} s{_of_others(self._awaited)}")
+        if self._awaited and now - self._noted_at >= _NOTE_INTERVAL:
+            self._noted_at = now
+            self._note(self._waiting_text())
+        line = joining.enveloped(joining.Beat())
+        for link in tuple(self._links):
+            link.channel.send_line(line)
+        self._loop.call_later(joining.BEAT, self._beat)
+
+    def _tell_who_is_missing(self) -> None:
+        text = self._waiting_text() if self._awaited else f"all {self._count} nodes here"
+        line = joining.enveloped(joining.Beat(text))
+        for link in tuple(self._links):
+            link.channel.send_line(line)
+
+    def _waiting_text(self) -> str:
+        missing = sorted(self._awaited)
+        left = max(0, round(min(node.deadline for node in self._awaited.values()) - time.monotonic()))
+        here = self._count - len(missing)
+        return f"{here} of {self._count} nodes here, waiting for {_ranks(missing)}, {left} s left"
+
+
+class _AwaitedNode:
+    """A node of the run, from when it is wanted on."""
+
+    keeper: int | None = None
+
+    def __init__(
+        self,
+        backend: JoinedNodes,
+        config: NodeConfig,
+        on_ready: Callable[[Ready], None],
+        on_lost: Callable[[str], None],
+        on_gone: Callable[[], None],
+        deadline: float,
+    ) -> None:
+        self._backend = backend
+        self.config = config
+        self.on_ready = on_ready
+        self.on_lost = on_lost
+        self.on_gone = on_gone
+        self.deadline = deadline
+        self.link: _Link | None = None
+
+    def fence(self, others: frozenset[int]) -> list[int]:
+        """Have the node kill what it runs; one that cannot be reached does so by itself when its lease is over."""
+        self._backend.awaits_no_more(self.config.node, self)
+        if self.link is not None:
+            self.link.fence()
+        return []
+
+
+class _Link:
+    """A proven connection to a node's `regiment agent`, and through it to the agent proper."""
+
+    def __init__(self, backend: JoinedNodes, loop: Loop, arrival: Arrival) -> None:
+        self.rank = arrival.rank
+        self.peer = arrival.peer
+        self.host = "?"
+        self.share = _UNKNOWN
+        self.is_free = False
+        self._backend = backend
+        self._node: _AwaitedNode | None = None
+        self._agent: _Agent | None = None
+        self.channel = LineChannel(loop, arrival.stream, self._take, self._left)
+
+    def tell(self, message: joining.ToNode) -> None:
+        """Say something to `regiment agent` itself."""
+        self.channel.send_line(joining.enveloped(message))
+
+    def keep(self, node: _AwaitedNode) -> None:
+        """Have it start a node's keeper and agent."""
+        self.is_free = False
+        self._node = node
+        self.tell(joining.Keep(node.config))
+
+    def fence(self) -> None:
+        """Have it end that node, of which nobody wants to hear any more."""
+        self._agent = None
+        self.tell(joining.Fence())
+
+    def _take(self, line: bytes) -> None:
+        try:
+            inside = joining.opened(line)
+            if inside is None:
+                self._pass_on(line)
+            else:
+                self._hear(joining.understood(joining.FromNode, inside))
+        except ProtocolError as error:
+            self.channel.close()
+            self._lose(f"cannot be understood: {error}")
+
+    def _pass_on(self, line: bytes) -> None:
+        message = decode(line)
+        if message is None:
+            raise ProtocolError("a peer sent a line that is no message")
+        if self._agent is not None:
+            self._agent.on_message(message)
+
+    def _hear(self, message: joining.FromNode) -> None:
+        node = self._node
+        match message:
+            case joining.Join():
+                self.host = message.host
+                self.share = Share(message.cpus, message.gpus, python=message.python)
+                self._backend.joins(self, message)
+            case joining.AgentReady(pid, keeper_pid, path) if node is not None:
+                node.on_ready(Ready(pid, keeper_pid, path, self._connect))
+            case joining.AgentHungUp():
+                agent, self._agent = self._agent, None
+                if agent is not None:
+                    agent.on_close()
+            case joining.NodeClean() if node is not None:
+                self._node, self.is_free = None, True
+                node.on_gone()
+                self._backend.is_free(self)
+
+    def _connect(self, on_message: Callable[[dict[str, Any]], None], on_close: Callable[[], None]) -> AgentChannel:
+        self._agent = _Agent(self, on_message, on_close)
+        return self._agent
+
+    def hang_up(self, agent: _Agent) -> None:
+        """Pass nothing on to it any more."""
+        if self._agent is agent:
+            self._agent = None
+
+    def _left(self) -> None:
+        self._lose("was lost: its connection is broken")
+
+    def _lose(self, reason: str) -> None:
+        self._backend.left(self)
+        self._agent = None
+        if self._node is not None:
+            node, self._node = self._node, None
+            node.on_lost(reason)
+
+
+class _Agent:
+    """The agent at the other end of a link."""
+
+    def __init__(self, link: _Link, on_message: Callable[[dict[str, Any]], None], on_close: Callable[[], None]) -> None:
+        self._link = link
+        self.on_message = on_message
+        self.on_close = on_close
+
+    def send_line(self, data: bytes, /) -> None:
+        """Send a message that is encoded already."""
+        self._link.channel.send_line(data)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._link.hang_up(self)
+
+
+def _ranks(ranks: list[int]) -> str:
+    if len(ranks) == 1:
+        return f"rank {ranks[0]}"
+    more = f" and {len(ranks) - _NAMED} more" if len(ranks) > _NAMED else ""
+    return f"ranks {', '.join(map(str, ranks[:_NAMED]))}{more}"
+
+
+def _of_others(missing: dict[int, _AwaitedNode]) -> str:
+    return f"; nor has {_ranks(sorted(missing))}" if missing else ""

@@ -1,0 +1,87 @@
+"""`regiment agent`: the entrypoint of a container that something else has started on each node of a run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+from regiment.jobs.record import read_record
+
+from ..join.dialing import dial
+from ..join.place import Place, find_place
+from ..join.relay import NodeFolder, Relay
+from ..node import scratch
+from ..node.runkey import read_key
+from .output import say
+from .request import workspace_of
+
+
+def agent(options: argparse.Namespace) -> int:
+    """Be this machine's node of a run; node 0 is its coordinator's machine too. Gives the run's exit status."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            # The first process of a container gets no signal that it has not asked for.
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    if options.run_folder is not None:
+        from ..slurm.node import be_a_node
+
+        return be_a_node(Path(options.run_folder), options.start_timeout, partial(_say, quiet=options.quiet))
+    place = find_place(os.environ)
+    key = read_key(place.key_file)
+    return _first(options, place, key) if place.rank == 0 else _other(options, place, key)
+
+
+def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
+    from ..coordinator.network import Network
+    from ..join.certificate import make_certificate
+    from ..join.listening import listen
+    from ..submit import Joining, submit
+    from .request import check_prefix_program, read_request
+    from .run import watch
+
+    fewest, most = options.nodes or (None, place.nodes)
+    if most != place.nodes:
+        from regiment.jobs.errors import UserError
+
+        raise UserError(f"--nodes says {most}, and {place.source} {place.nodes}; leave --nodes out, or correct one")
+    options.nodes = (fewest, most)
+    request = read_request(options)
+    check_prefix_program(request, options)
+    certificate, private_key = make_certificate()
+    listener, address = listen(place)
+    network = Network(address, key.hex(), certificate, private_key, options.start_timeout)
+    with listener:
+        submission = submit(
+            request.spec,
+            request.text,
+            workspace_of(options),
+            attached=True,
+            joining=Joining(network, listener),
+        )
+    for note in (*request.notes, *submission.notes):
+        say(f"regiment: {note}", quiet=options.quiet)
+    folder, status = watch(submission, options)
+    if options.pass_exit_code:
+        code = read_record(folder.record).job_exit_code
+        return status if code is None else code
+    return status
+
+
+def _other(options: argparse.Namespace, place: Place, key: bytes) -> int:
+    from ..bundle import packed_agent
+
+    tell = partial(_say, quiet=options.quiet)
+    connection = dial(place, key, options.start_timeout, tell)
+    folder = NodeFolder(scratch.socket_folder(), packed_agent(workspace_of(options).cache))
+    try:
+        return Relay(place, connection, folder, tell).run()
+    finally:
+        scratch.remove(folder.sockets)
+
+
+def _say(text: str, *, quiet: bool) -> None:
+    say(f"regiment: {text}", quiet=quiet)

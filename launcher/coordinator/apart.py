@@ -1,0 +1,155 @@
+"""The nodes that do not see the run folder: what they write comes in parts, and is written down here for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from regiment.jobs.plain import to_plain
+from regiment.jobs.workspace import RunFolder
+
+from ..node import messages
+from ..node.apart import own_folder
+from ..node.carrying import parts_of
+from ..node.channel import encode
+from ..node.loop import Loop
+from ..node.parts import Form, Outflow, Part, Taken
+from ..node.receiving import Receiver
+
+_OWN_LOG = re.compile(r"\d\d_[\w.-]+\.txt")
+_RANK_LOG = re.compile(r"attempts/\d+/azureml-logs/(?:[\w.-]+/)?70_driver_log(?:_(\d+))?\.txt")
+_LIVE = frozenset({Form.GROWN, Form.GONE})
+_FINAL = frozenset({Form.WHOLE, Form.LINK, Form.FOLDER})
+
+
+class ApartNode:
+    """One node, in one of its lives."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        folder: RunFolder,
+        hello: messages.AgentHello,
+        life: int,
+        count: int,
+        send_line: Callable[[bytes], None],
+        note: Callable[[str], None],
+        on_log: Callable[[int, int], None],
+        on_failure: Callable[[str], None],
+    ) -> None:
+        """Serve a node that has said hello.
+
+        `note` hears what a person should know, `on_log` the size that a rank's log has grown to here, `on_failure`
+        why the node is of no use.
+        """
+        self._run_folder = folder
+        self._on_failure = on_failure
+        self._outflow = Outflow(send_line)
+        self._source: Iterator[Part] = iter(())
+        self._then: Callable[[], None] | None = None
+        self.folder = own_folder(hello.root, life)
+        """The run folder as the node has it."""
+        self._loop = loop
+        self._node_id = f"node-{hello.node}"
+        self._host = hello.host
+        self._root = hello.root
+        self._send_line = send_line
+        self._note = note
+        self._on_log = on_log
+        bases = _bases(hello.node, self._node_id, count)
+        self._receiver = Receiver(folder.root, lambda form, names: _base_of(bases, form, names), keeps="attempts/")
+        self._is_due = False
+        self._is_told = False
+
+    def takes(self, data: dict[str, Any]) -> bool:
+        """Take a message, if it is a part; raises ProtocolError if it is a bad one."""
+        if data.get("type") == "taken":
+            self._went(messages.unpack(Taken, data))
+            return True
+        if data.get("type") != "part":
+            return False
+        part = messages.unpack(Part, data)
+        if self._receiver.take(part) and part.form is Form.GROWN:
+            rank_log = _RANK_LOG.fullmatch(part.path)
+            if rank_log is not None:
+                self._on_log(int(rank_log[1] or 0), self._receiver.size_of(part.path))
+        if not self._is_due:
+            self._is_due = True
+            self._loop.post(self._say_taken)
+        return True
+
+    def bring_code(self, then: Callable[[], None]) -> None:
+        """Send the snapshot, and go on once the node has it all."""
+        self._source = parts_of(self._run_folder.code, self._run_folder.root, self._note)
+        self._then = then
+        self._send_more()
+
+    def forget_code(self) -> None:
+        """Send no more: the run is being stopped."""
+        self._source = iter(())
+        self._then = None
+
+    def _went(self, message: Taken) -> None:
+        self._outflow.taken(message.number)
+        if message.problems:
+            self._on_failure(f"the code could not be written on {self._host}: {message.problems[0]}")
+            self.forget_code()
+        self._send_more()
+
+    def _send_more(self) -> None:
+        while self._outflow.has_room and (part := next(self._source, None)) is not None:
+            self._outflow.add(to_plain(part))
+        self._outflow.flush()
+        if self._outflow.is_empty and self._then is not None:
+            then, self._then = self._then, None
+            then()
+
+    def end(self) -> None:
+        """Say what is missing: the node is lost."""
+        self._receiver.end()
+        partial = self._receiver.partial
+        text = f"{self._node_id} was lost before all that it wrote had come; {self._receiver.files} files came whole"
+        text += f", one in part ({partial})" if partial else ""
+        self._note(f"{text}, and what is left of the rest is in {self._root} on {self._host}")
+
+    def _say_taken(self) -> None:
+        self._is_due = False
+        problems = self._receiver.problems()
+        if problems and not self._is_told:
+            self._is_told = True
+            self._note(f"{self._node_id}: not all that it wrote could be kept; {problems[0]}")
+        self._send_line(encode(to_plain(Taken(self._receiver.taken, problems))))
+
+
+def _bases(index: int, node_id: str, count: int) -> tuple[tuple[frozenset[Form], tuple[str, ...]], ...]:
+    """Give the folders that a node may write in, and what; the names of its own logs are looked at besides."""
+    brought = () if index == 0 else ("collected", node_id)
+    live = ("logs",) if index == 0 else ("logs", node_id)
+    own_logs = ("attempts", "", "azureml-logs", *(() if count == 1 else (node_id,)))
+    return (
+        (_LIVE, own_logs),
+        (_LIVE, live),
+        (_LIVE, ("metrics",)),
+        (_FINAL, (*brought, "outputs")),
+        (_FINAL, (*brought, "logs")),
+    )
+
+
+def _base_of(
+    bases: tuple[tuple[frozenset[Form], tuple[str, ...]], ...], form: Form, names: tuple[str, ...]
+) -> int | None:
+    for forms, base in bases:
+        size = len(base)
+        if form in forms and len(names) >= size and all(b in ("", n) for b, n in zip(base, names, strict=False)):
+            if _is_ours(names, size) or (len(names) == size and form is not Form.FOLDER):
+                continue
+            return size
+    return None
+
+
+def _is_ours(names: tuple[str, ...], size: int) -> bool:
+    """Say whether a path is the coordinator's own, though it is among what nodes write."""
+    if names[0] == "attempts":
+        return not names[1].isdecimal() or len(names) != size + 1 or _OWN_LOG.fullmatch(names[-1]) is None
+    return names[:2] == ("logs", "azureml") or (names[0] == "metrics" and len(names) != size + 1)

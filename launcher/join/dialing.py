@@ -1,0 +1,117 @@
+"""The way from a node to node 0: a connection over which both have proven the run's key to each other."""
+
+from __future__ import annotations
+
+import random
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+from regiment.jobs.dataclass import dataclass
+from regiment.jobs.errors import NodeError
+
+from ..node.proof import MAX_LINE, AgentProof, Unproven
+from ..node.tls import TlsStream, fingerprint, tune
+from .place import Place
+
+_ATTEMPT_LIMIT = 20.0
+"""Seconds for one attempt, from dialling to the proof."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between attempts; each pause is longer than the one before, and a little random: thousands may dial."""
+_SAID_AFTER, _SAID_AGAIN = 3.0, 30.0
+"""Seconds of waiting after which it is said what for, and between two such words."""
+_REFUSAL_LIMIT = 30.0
+"""Seconds for which whoever answers may have another key: an earlier run's coordinator may still be at its end."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A proven connection to the coordinator."""
+
+    stream: TlsStream
+    address: str
+    """This node's own, on the interface that faces the coordinator."""
+
+
+def dial(place: Place, key: bytes, limit: float, say: Callable[[str], None]) -> Connection:
+    """Dial node 0 until it answers, for at most `limit` seconds.
+
+    Raises:
+        NodeError: it never did, or does not hold the run's key.
+    """
+    began = time.monotonic()
+    pause, say_at, refused_at = _FIRST_PAUSE, began + _SAID_AFTER, None
+    while True:
+        try:
+            return _attempt(place, key)
+        except Unproven as why:
+            now = time.monotonic()
+            refused_at = refused_at or now
+            reason = f"it and this node have not proven the run's key to each other: {why}"
+            if now - refused_at > _REFUSAL_LIMIT:
+                raise NodeError(f"{place.master} answers, but {reason}; give all nodes the same key file") from None
+        except OSError as error:
+            now, refused_at = time.monotonic(), None
+            reason = str(error.strerror or error)
+        left = began + limit - now
+        if left <= 0:
+            raise NodeError(
+                f"node 0 at {place.master} has not answered within {limit:g} s ({reason}); see that its agent runs, "
+                "and that this node can reach it"
+            )
+        if now >= say_at:
+            say_at = now + _SAID_AGAIN
+            say(f"node rank {place.rank} waits for node 0 at {place.master}, {round(left)} s left ({reason})")
+        time.sleep(min(pause * random.uniform(0.7, 1.3), max(left, 0.01)))
+        pause = min(pause * 1.6, _LONGEST_PAUSE)
+
+
+def _attempt(place: Place, key: bytes) -> Connection:
+    deadline = time.monotonic() + _ATTEMPT_LIMIT
+    plain = socket.create_connection((place.host, place.port), timeout=_ATTEMPT_LIMIT)
+    try:
+        tune(plain)
+        connection = _context().wrap_socket(plain)
+    except BaseException:
+        plain.close()
+        raise
+    try:
+        _prove(connection, key, place.rank, deadline)
+    except BaseException:
+        connection.close()
+        raise
+    return Connection(TlsStream(connection), str(connection.getsockname()[0]))
+
+
+def _context() -> ssl.SSLContext:
+    """Give a client's settings: who is at the other end the proof tells, and no authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+def _prove(connection: ssl.SSLSocket, key: bytes, rank: int, deadline: float) -> None:
+    certificate = connection.getpeercert(binary_form=True)
+    if certificate is None:
+        raise Unproven("it has no certificate")
+    proof = AgentProof(key, fingerprint(certificate), rank)
+    connection.sendall(proof.answer(_line(connection, deadline)))
+    proof.check(_line(connection, deadline))
+
+
+def _line(connection: ssl.SSLSocket, deadline: float) -> bytes:
+    """Read one line and not a byte more: what follows may be for others."""
+    line = b""
+    while not line.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if left <= 0 or len(line) > MAX_LINE:
+            raise Unproven("it says too little, or too much")
+        connection.settimeout(left)
+        byte = connection.recv(1)
+        if not byte:
+            raise Unproven("it hung up; its key may be another one")
+        line += byte
+    return line

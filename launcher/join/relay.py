@@ -1,0 +1,215 @@
+"""`regiment agent` on a node other than 0: its node's keeper and agent, and their connection to the coordinator.
+
+It holds the connection over the network and the agent's own, and passes lines between them as they are. It ends
+what the node runs when the coordinator is gone, and ends itself as the run does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import regiment
+from regiment.jobs.dataclass import dataclass, replace
+from regiment.jobs.errors import ExitStatus, ProtocolError
+
+from ..backends.backend import Ready
+from ..backends.keepers import KeeperProcess
+from ..backends.local import LocalNode, hidden_folders
+from ..backends.machine import visible_gpus
+from ..node import joining, processes
+from ..node.channel import LineChannel
+from ..node.config import NodeConfig
+from ..node.loop import Loop
+from ..node.patience import INTERVAL, Patience
+from .dialing import Connection
+from .place import Place
+
+_CLEAN_LIMIT = 15.0
+"""Seconds that a node whose coordinator is gone has to end by itself."""
+
+
+@dataclass(frozen=True)
+class NodeFolder:
+    """What a node needs of its own machine."""
+
+    sockets: str
+    """A private folder, with a short path."""
+    zip: Path
+    """The packed agent."""
+
+
+class Relay:
+    """One node, for one run."""
+
+    def __init__(self, place: Place, connection: Connection, folder: NodeFolder, say: Callable[[str], None]) -> None:
+        self._place = place
+        self._address = connection.address
+        self._folder = folder
+        self._say = say
+        self._loop = loop = Loop()
+        self._coordinator = LineChannel(loop, connection.stream, self._from_coordinator, self._lost)
+        self._patience = Patience(loop, self._silent, round(joining.LEASE / INTERVAL))
+        self._node: LocalNode | None = None
+        self._agent: LineChannel | None = None
+        self._lives = 0
+        self._status: int | None = None
+        self._signals = 0
+
+    def run(self) -> int:
+        """Be a node of the run until that has ended; gives its exit status."""
+        # What a node leaves whose agent and keeper are both killed becomes our child, and is found and ended.
+        processes.become_subreaper("regiment-node")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._loop.on_signal(number, self._told_to_end(number))
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            self._loop.on_signal(number, self._passed_on(number))
+        self._loop.on_signal(signal.SIGCHLD, processes.reap_orphans)
+        self._patience.begin()
+        self._tell(self._join())
+        self._loop.run()
+        return int(ExitStatus.NODE_ERROR) if self._status is None else self._status
+
+    def _join(self) -> joining.Join:
+        return joining.Join(
+            protocol=joining.PROTOCOL,
+            version=regiment.__version__,
+            host=socket.gethostname(),
+            address=self._address,
+            python=sys.executable,
+            cpus=tuple(sorted(os.sched_getaffinity(0))),
+            gpus=visible_gpus() or None,
+        )
+
+    def _tell(self, message: joining.FromNode) -> None:
+        self._coordinator.send_line(joining.enveloped(message))
+
+    # --- what the coordinator says ------------------------------------------------------------------
+
+    def _from_coordinator(self, line: bytes) -> None:
+        self._patience.heard()
+        try:
+            inside = joining.opened(line)
+            if inside is None:
+                if self._agent is not None:
+                    self._agent.send_line(line + b"\n")
+                return
+            self._hear(joining.understood(joining.ToNode, inside))
+        except ProtocolError as error:
+            self._say(str(error))
+            self._coordinator.close()
+            self._lost()
+
+    def _hear(self, message: joining.ToNode) -> None:
+        match message:
+            case joining.Beat(text):
+                if text is not None:
+                    self._say(text)
+            case joining.Keep(config):
+                self._keep(config)
+            case joining.Fence():
+                self._end_node()
+            case joining.Refused(reason):
+                self._say(f"this node cannot join: {reason}")
+                self._end(ExitStatus.USER_ERROR)
+            case joining.RunEnded(exit_status, text):
+                self._say(text)
+                self._end(exit_status)
+
+    def _keep(self, config: NodeConfig) -> None:
+        name = f"node-{config.node}-{self._lives}" if self._lives else f"node-{config.node}"
+        self._lives += 1
+        config = replace(
+            config,
+            socket=f"{self._folder.sockets}/{name}.sock",
+            address=self._address,
+            cpus=(),
+            zip=str(self._folder.zip),
+            python=sys.executable,
+            sharing=config.sharing and replace(config.sharing, hidden=hidden_folders()),
+        )
+        keeper = KeeperProcess(config.python, config.zip, config.tag)
+        self._node = LocalNode(self._loop, config, self._agent_ready, self._agent_gone, keeper)
+
+    def _end(self, status: int) -> None:
+        """End as the run has; what the node may still run nobody wants any more."""
+        self._status = int(status)
+        self._coordinator.close()
+        self._patience.end()
+        self._end_node()
+        self._loop.stop()
+
+    def _end_node(self) -> None:
+        if self._node is not None:
+            self._node.fence(frozenset())
+
+    # --- the node -----------------------------------------------------------------------------------
+
+    def _agent_ready(self, ready: Ready) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(ready.socket)
+        except OSError:
+            connection.close()
+            return  # It has just died, as the end of its keeper will say.
+        self._agent = LineChannel(self._loop, connection, self._from_agent, self._agent_hung_up)
+        self._tell(joining.AgentReady(ready.pid, ready.keeper_pid, ready.socket))
+
+    def _from_agent(self, line: bytes) -> None:
+        self._coordinator.send_line(line + b"\n")
+
+    def _agent_hung_up(self) -> None:
+        self._agent = None
+        self._tell(joining.AgentHungUp())
+
+    def _agent_gone(self) -> None:
+        """Say that the node is clean, when it is: keeper and agent may both have been killed."""
+        self._end_node()
+        self._node = None
+        if self._agent is not None:
+            self._agent.close()
+            self._agent = None
+        self._tell(joining.NodeClean())
+        if self._coordinator.closed:
+            self._loop.stop()
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    def _silent(self) -> None:
+        self._coordinator.close()
+        self._lost(f"has said nothing for {joining.LEASE:g} s")
+
+    def _lost(self, how: str = "has hung up") -> None:
+        """End what the node runs, by letting its agent find that nobody speaks to it any more."""
+        self._patience.end()
+        self._say(f"the coordinator at {self._place.master} {how}; this node ends what it runs")
+        if self._node is None:
+            self._loop.stop()
+            return
+        if self._agent is not None:
+            self._agent.close()
+            self._agent = None
+        self._loop.call_later(_CLEAN_LIMIT, self._end_node)
+
+    def _told_to_end(self, number: signal.Signals) -> Callable[[], None]:
+        def handle() -> None:
+            self._signals += 1
+            if self._node is None or self._signals > 1:
+                self._say(f"ended by {number.name}")
+                self._end(128 + number)
+            else:
+                processes.send_signal(self._node.keeper, signal.SIGTERM)
+
+        return handle
+
+    def _passed_on(self, number: signal.Signals) -> Callable[[], None]:
+        def handle() -> None:
+            if self._node is not None:
+                processes.send_signal(self._node.keeper, number)
+
+        return handle

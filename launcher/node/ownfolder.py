@@ -1,0 +1,101 @@
+"""What an agent has besides where its node does not see the run folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from regiment.jobs.plain import to_plain
+
+from . import messages, scratch
+from .apart import own_folder
+from .channel import encode
+from .config import NodeConfig
+from .loop import Loop
+from .mirror import Abandoned, Mirror
+from .parts import Form, Part, Taken
+from .receiving import Receiver
+
+
+class OwnFolder:
+    """The node's own run folder, and the way between it and the coordinator's."""
+
+    def __init__(self, loop: Loop, config: NodeConfig, send_line: Callable[[bytes], None]) -> None:
+        assert config.sharing is not None
+        self._loop = loop
+        self._config = config
+        self._send_line = send_line
+        folder = own_folder(config.root, config.sharing.life).root
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self._receiver = Receiver(folder, _base_of, keeps="/")
+        self._mirror = Mirror(loop, folder, send_line)
+        self._is_due = False
+        self._is_kept = False
+
+    # --- called from the loop -----------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """Go on where the last connection was lost."""
+        self._mirror.connected()
+
+    def takes(self, data: dict[str, Any]) -> bool:
+        """Take a message, if it is about what is carried; raises ProtocolError if it is a bad one."""
+        match data.get("type"):
+            case "taken":
+                self._mirror.take(messages.unpack(Taken, data))
+            case "part":
+                self._receiver.take(messages.unpack(Part, data))
+                if not self._is_due:
+                    self._is_due = True
+                    self._loop.post(self._say_taken)
+            case _:
+                return False
+        return True
+
+    def log_grew(self) -> None:
+        """Carry soon what a process has printed."""
+        self._mirror.look_soon()
+
+    def abandon(self) -> None:
+        """Let nobody wait for the coordinator any more; what is here stays."""
+        self._is_kept = True
+        self._mirror.abandon()
+
+    # --- called from threads ------------------------------------------------------------------------
+
+    def catch_up(self, seconds: float) -> None:
+        """Wait, no longer than that, until all logs have been sent as they are now."""
+        self._mirror.catch_up(seconds)
+
+    def finish(self) -> str | None:
+        """Carry everything that is left, and wait for its end; gives what to say of what could not be carried."""
+        config = self._config
+        try:
+            problems = self._mirror.finish(
+                Path(config.outputs), Path(config.logs), logs_were_live=config.logs == config.live_logs
+            )
+        except Abandoned:
+            return None
+        if not problems:
+            return None
+        self._is_kept = True
+        return (
+            f"some of what was written could not be brought to the run folder and stays in {config.root}; {problems[0]}"
+        )
+
+    def remove(self) -> None:
+        """Take the node's folder away, unless something in it is nowhere else."""
+        self._mirror.abandon()
+        if not self._is_kept:
+            scratch.remove(self._config.root)
+            scratch.remove_if_empty(os.path.dirname(self._config.root))
+
+    def _say_taken(self) -> None:
+        self._is_due = False
+        self._send_line(encode(to_plain(Taken(self._receiver.taken, self._receiver.problems()))))
+
+
+def _base_of(form: Form, names: tuple[str, ...]) -> int | None:
+    return 1 if names[0] == "code" and form not in (Form.GROWN, Form.GONE) else None

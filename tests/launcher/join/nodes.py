@@ -1,0 +1,61 @@
+"""Several `regiment agent` on this machine, as a scheduler would start them on several."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from regiment.launcher.node.runkey import make_key
+
+from ..conftest import GUARD, Lab
+
+
+def free_port() -> int:
+    """Give a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Joined:
+    """The nodes of one run."""
+
+    lab: Lab
+    count: int
+    port: int = field(default_factory=free_port)
+
+    @property
+    def key(self) -> Path:
+        """The run's key."""
+        path = self.lab.folder / "run.key"
+        if not path.exists():
+            make_key(str(path))
+        return path
+
+    def environ(self, rank: int) -> dict[str, str]:
+        """Give what the scheduler tells one node."""
+        return {
+            "REGIMENT_NODES": str(self.count),
+            "REGIMENT_NODE_RANK": str(rank),
+            "REGIMENT_MASTER": f"127.0.0.1:{self.port}",
+            "REGIMENT_KEY_FILE": str(self.key),
+        }
+
+    def start(self, rank: int, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        """Start one node."""
+        return self.lab.start("agent", "--name", "r", *arguments, **{**self.environ(rank), **environ})
+
+    def run(self, *arguments: str) -> list[subprocess.CompletedProcess[str]]:
+        """Start all nodes, node 0 last, and wait for their ends."""
+        started = {rank: self.start(rank, *arguments) for rank in reversed(range(self.count))}
+        return [ended(started[rank]) for rank in range(self.count)]
+
+
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """Wait for a node's end."""
+    out, err = process.communicate(timeout=GUARD)
+    return subprocess.CompletedProcess((), process.returncode, out, err)

@@ -1,0 +1,119 @@
+"""Nodes that do not see the run folder: emulated ones, from which the kernel hides it, leave the same run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from .conftest import Lab
+
+_JOB = """\
+command: python job.py
+code: src
+outputs: {model: }
+resources: {instance_count: 2}
+experiment_name: e
+"""
+_SCRIPT = """\
+import os, sys
+from regiment import Run
+rank = os.environ["RANK"]
+print("hello from", rank, flush=True)
+sys.stdout.buffer.write(bytes(range(256)) * 3)
+os.makedirs("outputs/a/b")
+os.makedirs("outputs/empty")
+os.makedirs("logs/deep")
+open("outputs/a/same", "w").write("same")
+open("outputs/a/b/own", "w").write(rank)
+open(f"outputs/of-{rank}", "w").write(rank)
+os.chmod(f"outputs/of-{rank}", 0o750)
+os.symlink("a/b/own", "outputs/link")
+os.symlink("../a/same", "outputs/a/up")
+open(os.fsencode("outputs/n\\u00e4me ") + bytes([255]), "w").close()
+open("logs/deep/l.txt", "w").write(f"log of {rank}")
+open("logs/early.txt", "w").write("early")
+os.symlink("early.txt", "logs/link")
+open(os.environ["MODEL"] + "/weights", "w").write(rank)
+Run.get_context().log("loss", 0.5)
+"""
+
+
+@pytest.fixture
+def apart(lab: Lab) -> dict[str, str]:
+    """Give the environment in which nodes see nothing of the workspace's runs; each has a disk of its own."""
+    disks = lab.folder / "disks"
+    disks.mkdir()
+    workspace = lab.folder / ".regiment"
+    hidden = [workspace / name for name in ("runs", "scratch", "snapshots")]
+    for folder in hidden:
+        folder.mkdir(parents=True)
+    return {"REGIMENT_HIDDEN_FROM_NODES": ":".join(map(str, hidden)), "REGIMENT_NODE_FOLDER": str(disks)}
+
+
+def no_disk_is_used(lab: Lab) -> bool:
+    """Say whether nothing of a run is left on its nodes."""
+    return [path for path in (lab.folder / "disks").rglob("*") if path.name != f"regiment-{os.getuid()}"] == []
+
+
+_CHANGING = re.compile(
+    rb'[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|\+00:00)|"(?:pid|runId)": ?(?:[0-9]+|"\w+")|/\S*/node-[0-9]+|"t":\d+'
+)
+
+
+def described(root: Path) -> dict[str, object]:
+    """Give all that is in a run folder, but for times and what is called after the run or after a process."""
+    found: dict[str, object] = {}
+    for path in sorted(root.rglob("*")):
+        name = re.sub(r"-\d+-[0-9a-f]+\.jsonl$", "", str(path.relative_to(root)))
+        if name.split("/")[0] in ("outputs", "attempts", "metrics") or name.startswith("logs"):
+            if path.is_symlink():
+                found[name] = str(path.readlink())
+            elif path.is_dir():
+                found[name] = None
+            elif "azureml/" not in name and path.name != "ledger.jsonl":
+                mode = stat.S_IMODE(path.stat().st_mode)
+                found[name] = mode, _CHANGING.sub(b"", path.read_bytes())
+    return found
+
+
+def test_a_run_without_a_shared_folder_leaves_the_same_run_folder(lab: Lab, apart: dict[str, str]) -> None:
+    lab.write("src/job.py", _SCRIPT)
+    lab.write("src/tools/helper.sh", "#!/bin/sh\n").chmod(0o755)
+    lab.write("job.yml", _JOB.replace("python job.py", "MODEL=${{outputs.model}} python job.py"))
+    assert lab.run("run", "job.yml", "--name", "shared").returncode == 0
+    result = lab.run("run", "job.yml", "--name", "apart", **apart)
+    assert result.returncode == 0, result.stderr
+    one, other = described(lab.run_folder("shared")), described(lab.run_folder("apart"))
+    assert one.keys() == other.keys()
+    assert one == other
+    assert len([name for name in one if name.startswith("outputs/")]) > 10
+    assert lab.show("apart")["warnings"] == []
+    assert no_disk_is_used(lab)
+    assert list(lab.run_folder("apart").glob(".shared-*")) == []
+
+
+def test_nodes_that_see_the_run_folder_use_it(lab: Lab) -> None:
+    lab.write("job.yml", "command: pwd\ncode: src\nexperiment_name: e\n")
+    lab.write("src/x", "")
+    result = lab.run("run", "job.yml", "--name", "r", REGIMENT_HIDDEN_FROM_NODES=str(lab.folder / "nowhere"))
+    assert result.returncode == 0, result.stderr
+    assert lab.log("r", "70_driver_log.txt") == f"{lab.folder}/.regiment/scratch/r/node-0\n"
+
+
+def test_logs_and_metrics_come_while_the_job_runs(lab: Lab, apart: dict[str, str]) -> None:
+    lab.write("src/x", "")
+    command = "echo printed; mkdir logs; echo written > logs/l.txt; until [ -e '$GO' ]; do sleep 0.05; done"
+    command = command.replace("$GO", str(lab.folder / "go"))
+    lab.write("job.yml", json.dumps({"command": command, "code": "src", "experiment_name": "e"}))
+    process = lab.start("run", "job.yml", "--name", "r", **apart)
+    printed, written = (lab.run_folder("r") / name for name in ("azureml-logs/70_driver_log.txt", "logs/l.txt"))
+    lab.wait_until(lambda: printed.exists() and printed.read_text() == "printed\n")
+    lab.wait_until(lambda: written.exists() and written.read_text() == "written\n")
+    lab.write("go", "")
+    assert process.wait() == 0
+    assert no_disk_is_used(lab)
