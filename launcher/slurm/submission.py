@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 from regiment.distribution.slurm.script import Target, sbatch_script
 from regiment.jobs.changes import changing
 from regiment.jobs.dataclass import dataclass, replace
+from regiment.jobs.errors import UserError
 from regiment.jobs.files import private_folder, replace_file, replace_json
 from regiment.jobs.plain import to_plain
 from regiment.jobs.record import RunStatus, SchedulerRecord, read_record, write_record
@@ -38,6 +40,11 @@ def submit_to_slurm(
     Raises:
         RegimentError: It cannot be submitted; then there is no such run.
     """
+    if compute.python is None and importlib.util.find_spec("cryptography") is None:
+        raise UserError(
+            f"the run's nodes meet over the network, and {sys.executable} has no cryptography, which node 0 needs; "
+            "install it there: pip install 'regiment[network]'"
+        )
     run_id = make_workspace(spec, workspace)
     packed_agent(workspace.cache)
     submitted: list[str] = []
