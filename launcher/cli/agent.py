@@ -29,6 +29,10 @@ def agent(options: argparse.Namespace) -> int:
         if signal.getsignal(number) is signal.SIG_DFL:
             # The first process of a container gets no signal that it has not asked for.
             signal.signal(number, lambda number, _: sys.exit(128 + number))
+    if options.run_folder is not None:
+        from ..slurm.node import be_a_node
+
+        return be_a_node(Path(options.run_folder), options.start_timeout, partial(_say, quiet=options.quiet))
     place = find_place(os.environ)
     key = read_key(place.key_file)
     return _first(options, place, key) if place.rank == 0 else _other(options, place, key)

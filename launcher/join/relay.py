@@ -50,9 +50,13 @@ class Relay:
     """One node, for one run."""
 
     def __init__(
-        self, place: Place, connection: Connection, zip_path: Path, stop_grace: float, say: Callable[[str], None]
+        self, place: Place, connection: Connection, zip_path: Path, stop_grace: float | None, say: Callable[[str], None]
     ) -> None:
-        """`zip_path` is the packed agent; `stop_grace` is how long a container has from SIGTERM to SIGKILL."""
+        """Be one that was let in; `zip_path` is the packed agent.
+
+        `stop_grace` is how long its container has from SIGTERM to SIGKILL; None where SIGTERM is no such word, for
+        whoever sends it tells node 0 as well.
+        """
         self._stop_grace = stop_grace
         self._place = place
         self._address = connection.address
@@ -217,6 +221,9 @@ class Relay:
             if self._node is None or self._signals > 1:
                 self._say(f"ended by {number.name}")
                 self._end(128 + number)
+                return
+            if self._stop_grace is None:
+                processes.send_signal(self._node.keeper, signal.SIGTERM)
                 return
             # The node is being taken away: whatever runs on it has to be over by then, and the others hear why.
             self._from_agent(encode(messages.pack(messages.Noticed(number.name, rank_grace(self._stop_grace)))).strip())
