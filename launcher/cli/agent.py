@@ -15,6 +15,7 @@ from regiment.jobs.record import read_record
 from regiment.jobs.workspace import Workspace
 
 from ..join.dialing import dial
+from ..join.interface import name_interface
 from ..join.place import Place, find_place
 from ..join.relay import Relay, rank_grace
 from ..node import scratch
@@ -56,6 +57,7 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
     check_prefix_program(request, options)
     certificate, private_key = make_certificate()
     listener, address = listen(place)
+    name_interface(address, os.environ)
     network = Network(address, key.hex(), certificate, private_key, options.start_timeout)
     with listener:
         submission = submit(
@@ -78,6 +80,7 @@ def _other(options: argparse.Namespace, place: Place, key: bytes) -> int:
     tell = partial(_say, quiet=options.quiet)
     with _packed_agent(workspace_of(options)) as zip_path:
         connection = dial(place, key, options.start_timeout, tell)
+        name_interface(connection.address, os.environ)
         return Relay(place, connection, zip_path, options.stop_grace, tell).run()
 
 
