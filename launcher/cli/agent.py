@@ -14,10 +14,9 @@ from pathlib import Path
 from regiment.jobs.record import read_record
 from regiment.jobs.workspace import Workspace
 
-from ..join.dialing import dial
 from ..join.interface import name_interface
 from ..join.place import Place, find_place
-from ..join.relay import Relay, rank_grace
+from ..join.stopgrace import rank_grace
 from ..node import scratch
 from ..node.runkey import read_key
 from .output import say
@@ -77,6 +76,9 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
 
 
 def _other(options: argparse.Namespace, place: Place, key: bytes) -> int:
+    from ..join.dialing import dial
+    from ..join.relay import Relay
+
     tell = partial(_say, quiet=options.quiet)
     with _packed_agent(workspace_of(options)) as zip_path:
         connection = dial(place, key, options.start_timeout, tell)
