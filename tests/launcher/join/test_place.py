@@ -30,7 +30,7 @@ def test_nodes_find_their_places_in_what_their_system_says(lab: Lab) -> None:
 
 def test_what_was_found_and_not_used_is_said(lab: Lab) -> None:
     joined = Joined(lab, 1)
-    node = ended(joined.start(0, "--", "true", **PYTORCHJOB))
+    node = ended(lab.start("agent", "--name", "r", "--", "true", **{**joined.environ(0), **PYTORCHJOB}))
     assert node.returncode == 0, node
     assert "regiment: PET_NODE_RANK says 1, which REGIMENT_NODE_RANK overrides with 0\n" in node.stderr
 
