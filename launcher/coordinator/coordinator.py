@@ -39,6 +39,8 @@ from .watchers import Watchers, Wish
 
 _OWNER_GONE_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for a run whose terminal is gone, or whose coordinator is told to end."""
+_LOOK = 0.5
+"""Seconds between two looks at what others ask for, where they cannot reach our socket."""
 
 
 class Coordinator:
@@ -92,7 +94,8 @@ class Coordinator:
         self._introduce()
         self._nodes.start()
         self.loop.post(_import_the_rest)  # While the agents start.
-        self.loop.post(self._look_at_requests)  # From within the loop, which a request may end.
+        # From within the loop, which a request may end.
+        self.loop.post(self._look_at_requests if self._recorder.record.scheduler is None else self._keep_looking)
         self._set_wake_timer()
         self.loop.run()
 
@@ -389,6 +392,11 @@ class Coordinator:
                 refuse(path, str(error))
             else:
                 grant(path)
+
+    def _keep_looking(self) -> None:
+        """Look at requests again and again: who asks for something on the login node cannot tell us so."""
+        self.loop.call_later(_LOOK, self._keep_looking)
+        self._look_at_requests()
 
     def _grant(self, request: Request) -> None:
         match request:

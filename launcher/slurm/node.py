@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -135,6 +136,8 @@ def _taken_up(folder: RunFolder, task: Task) -> RunRecord:
 
 
 def _other(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say: Say) -> int:
+    # Slurm tells all tasks of a job at once. Node 0 ends the run on all nodes; none may look like the cause of that.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     host, port = _meeting(folder, task, start_timeout)
     place = Place(task.nodes, task.rank, host, port, str(folder.key), "Slurm's job")
     connection = dial(place, key, start_timeout, say)

@@ -28,7 +28,7 @@ _CONF = """
 ClusterName=regiment
 SlurmctldHost=head({net}.254)
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge
+AuthInfo=socket={folder}/munge,cred_expire=5
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={folder}/state
@@ -228,7 +228,9 @@ class Cluster:
         self.ask("scancel", "--quiet", "--user", "root")
         down = self.ask("sinfo", "--noheader", "--Node", "--states", "down,drain,fail", "--format", "%N").split()
         for name in down:
-            self.ask("scontrol", "update", f"nodename={name}", "state=resume")
+            # One that its daemon has brought back meanwhile is no more to be resumed.
+            argv = ("scontrol", "update", f"nodename={name}", "state=resume")
+            subprocess.run(argv, env={**os.environ, **self.environ}, check=False, capture_output=True)
         self.wait_until_idle()
 
     def end(self) -> None:
