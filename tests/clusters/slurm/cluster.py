@@ -75,6 +75,7 @@ class Machine:
             "mount --make-rprivate /",
             "mount -t proc proc /proc",
             f"mount --bind {boot_id} /proc/sys/kernel/random/boot_id",
+            f"mount --bind {folder}/hosts /etc/hosts",  # As most clusters do, gloo's nodes look up their own names.
             f"mount -t tmpfs none {sockets}",
             f"hostname {name}",
             "ip link set lo up",
@@ -171,6 +172,9 @@ class Cluster:
         key.chmod(0o400)
         for name in ("state", *(f"spool-n{index}" for index in range(1, NODES + 1))):
             (self.folder / name).mkdir()
+        names = {"localhost": "127.0.0.1", "head": f"{self.net}.254"}
+        names.update((f"n{index}", f"{self.net}.{index}") for index in range(1, NODES + 1))
+        (self.folder / "hosts").write_text("".join(f"{address} {name}\n" for name, address in names.items()))
         conf = _CONF.format(folder=self.folder, net=self.net, nodes=NODES, cpus=CPUS)
         (self.folder / "slurm.conf").write_text(conf)
 

@@ -134,3 +134,45 @@ def test_a_killed_slurmd_does_not_disturb_the_run(slurm_lab: SlurmLab) -> None:
         assert lab.run("wait", "r").returncode == 0
     finally:
         lab.cluster.start_slurmd("n2")
+
+
+TRAIN = """
+import os, pathlib, signal, sys, time
+attempt, rank = int(os.environ["REGIMENT_ATTEMPT"]), os.environ["RANK"]
+saved = pathlib.Path(os.environ["SAVED"]) / rank
+step = int(saved.read_text()) if saved.exists() else 0
+print("attempt", attempt, "from", step, flush=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+while step < 3 or attempt == 0:
+    time.sleep(0.05)
+    step += 1
+    if step <= 2:
+        saved.write_text(str(step))
+print("done at", step, flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["requeue", "down"])
+def test_a_job_that_is_queued_again_goes_on_as_the_runs_next_attempt(slurm_lab: SlurmLab, how: str) -> None:
+    lab = prepared(slurm_lab, f"python '{slurm_lab.folder}/train.py'")
+    lab.write("train.py", TRAIN)
+    saved = lab.folder / "saved"
+    saved.mkdir()
+    process = lab.start("run", "job.yml", "--name", "r", "--env", f"SAVED={saved}")
+    lab.wait_until(
+        lambda: [(saved / str(rank)).exists() and (saved / str(rank)).read_text() for rank in range(4)] == ["2"] * 4
+    )
+    job_id = lab.show("r")["scheduler"]["jobId"]
+    if how == "requeue":
+        lab.cluster.ask("scontrol", "requeue", job_id)
+    else:
+        lab.cluster.ask("scontrol", "update", "nodename=n2", "state=down", "reason=test")
+    lab.wait_until(lambda: lab.show("r")["attempt"] == 1, 30)
+    out, err = process.communicate(timeout=GUARD)
+    assert process.returncode == 0, err
+    lines = sorted(line.partition("] ")[2] for line in out.splitlines())
+    assert lines == ["attempt 0 from 0"] * 4 + ["attempt 1 from 2"] * 4 + ["done at 3"] * 4
+    record = lab.show("r")
+    assert (record["status"], record["attempt"], record["scheduler"]["jobId"]) == ("Completed", 1, job_id)
+    first = lab.run_folder("r") / "attempts" / "0" / "azureml-logs" / "node-1" / "70_driver_log_3.txt"
+    assert first.read_text() == "attempt 0 from 0\n"
