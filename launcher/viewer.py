@@ -34,7 +34,16 @@ _LAST_WORDS_LIMIT = 5.0
 class Viewer:
     """One person's look at one run."""
 
-    def __init__(self, folder: RunFolder, connection: socket.socket, view: View, loop: Loop | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        connection: socket.socket,
+        view: View,
+        loop: Loop | None = None,
+        node_grace: float | None = None,
+    ) -> None:
+        """`node_grace` is what processes have where SIGTERM says that this very node is being taken away."""
+        self._node_grace = node_grace
         self._loop = loop or Loop()
         self._folder = folder
         self._view = view
@@ -153,6 +162,9 @@ class Viewer:
             self._signal = self._signal or number
             if self._interrupts > 2:
                 self._give_up()
+                return
+            if number is signal.SIGTERM and self._node_grace is not None and self._interrupts == 1:
+                self.tell(messages.Noticed(number.name, self._node_grace))
                 return
             reason = f"cancelled by {name or _SHOWN.get(number, number.name)}"
             grace = _HANG_UP_GRACE if number is signal.SIGHUP else None

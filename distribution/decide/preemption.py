@@ -8,11 +8,16 @@ from ..actions import Action, Say, SignalNode
 from ..events import PreemptionNoticed
 from ..state import BEFORE_END, NodeState, Phase, State
 from .changes import Decision, taken_away
-from .stopping import collect, stop
+from .stopping import collect, shorten, stop
 
 
 def preemption_noticed(state: State, event: PreemptionNoticed, now: float) -> Decision:
-    """Pass a notice on to all processes, each signal once; a run that has none yet needs not begin."""
+    """Pass a notice on to all processes, each signal once; a run that has none yet needs not begin.
+
+    Where a node is being taken away already, all of them are stopped.
+    """
+    if event.grace is not None and state.phase is Phase.STOPPING:
+        return shorten(state, event.grace, now)
     if event.signal in state.noticed or (state.phase not in BEFORE_END and state.phase is not Phase.BETWEEN):
         return state, ()
     is_first = state.preempting is None
@@ -20,6 +25,9 @@ def preemption_noticed(state: State, event: PreemptionNoticed, now: float) -> De
     if is_first:
         state = replace(state, preempting=event.source, preempted_at=now)
     said: tuple[Action, ...] = (Say(_text(state, event)),) if is_first else ()
+    if event.grace is not None and state.phase is Phase.RUNNING:
+        state, actions = stop(taken_away(state), now, event.grace)
+        return state, said + actions
     if state.phase is Phase.RUNNING:
         return state, (*said, *(SignalNode(node, event.signal) for node in _working(state)))
     # Nothing runs that could save anything, and what would be started now would be lost.
@@ -32,6 +40,8 @@ def _working(state: State) -> tuple[int, ...]:
 
 
 def _text(state: State, event: PreemptionNoticed) -> str:
+    if event.grace is not None:
+        return f"preempted: {event.source}; its processes are stopped"
     grace = state.policy.preemption_grace
     until = "" if grace is None else f", and are stopped in {grace:g} s"
     return f"preemption notice: {event.source}; its processes are told with {event.signal}{until}"

@@ -6,14 +6,17 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from regiment.jobs.record import read_record
+from regiment.jobs.workspace import Workspace
 
 from ..join.dialing import dial
 from ..join.place import Place, find_place
-from ..join.relay import NodeFolder, Relay
+from ..join.relay import Relay, rank_grace
 from ..node import scratch
 from ..node.runkey import read_key
 from .output import say
@@ -64,7 +67,7 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
         )
     for note in (*request.notes, *submission.notes):
         say(f"regiment: {note}", quiet=options.quiet)
-    folder, status = watch(submission, options)
+    folder, status = watch(submission, options, rank_grace(options.stop_grace))
     if options.pass_exit_code:
         code = read_record(folder.record).job_exit_code
         return status if code is None else code
@@ -72,15 +75,29 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
 
 
 def _other(options: argparse.Namespace, place: Place, key: bytes) -> int:
+    tell = partial(_say, quiet=options.quiet)
+    with _packed_agent(workspace_of(options)) as zip_path:
+        connection = dial(place, key, options.start_timeout, tell)
+        return Relay(place, connection, zip_path, options.stop_grace, tell).run()
+
+
+@contextmanager
+def _packed_agent(workspace: Workspace) -> Iterator[Path]:
+    """Give the packed agent, in the workspace where one can be: a node may have nothing but a folder for sockets."""
     from ..bundle import packed_agent
 
-    tell = partial(_say, quiet=options.quiet)
-    connection = dial(place, key, options.start_timeout, tell)
-    folder = NodeFolder(scratch.socket_folder(), packed_agent(workspace_of(options).cache))
     try:
-        return Relay(place, connection, folder, tell).run()
+        kept = packed_agent(workspace.cache)
+    except OSError:
+        kept = None
+    if kept is not None:
+        yield kept
+        return
+    folder = scratch.socket_folder()
+    try:
+        yield packed_agent(Path(folder))
     finally:
-        scratch.remove(folder.sockets)
+        scratch.remove(folder)
 
 
 def _say(text: str, *, quiet: bool) -> None:

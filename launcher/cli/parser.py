@@ -162,6 +162,13 @@ def _agent_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="for all nodes to come (default: 600)",
     )
+    add(
+        "--stop-grace",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="between SIGTERM and SIGKILL from whoever started this, in which all has to end (default: 10)",
+    )
     add("--run-folder", metavar="DIR", help="in a task of Slurm's: the folder of a run that was submitted to it")
     add("--quiet", "-q", action="store_true", help="print errors only")
     add("--pass-exit-code", action="store_true", help="end with the exit code of the process that failed first")

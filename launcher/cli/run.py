@@ -93,10 +93,17 @@ def _run_on_slurm(request: Request, options: argparse.Namespace) -> int:
     return status
 
 
-def watch(submission: Submission, options: argparse.Namespace) -> tuple[RunFolder, int]:
-    """Show a run until it ends; gives its folder and the exit status."""
+def watch(
+    submission: Submission, options: argparse.Namespace, node_grace: float | None = None
+) -> tuple[RunFolder, int]:
+    """Show a run until it ends; gives its folder and the exit status.
+
+    `node_grace` is what processes have where SIGTERM says that this very node is being taken away.
+    """
     from ..view import choose_view
     from ..viewer import Viewer
 
     view = choose_view(sys.stdout, sys.stderr, options.quiet, submission.folder.root)
-    return submission.folder, Viewer(submission.folder, submission.connection, view).run(owns_run=True)
+    return submission.folder, Viewer(submission.folder, submission.connection, view, node_grace=node_grace).run(
+        owns_run=True
+    )

@@ -391,8 +391,9 @@ class Coordinator:
             case messages.QueuedAgain(reason):
                 self._queued_again = True
                 self._happened(events.StopRequested(reason))
-            case messages.Noticed(name):
-                self._happened(events.PreemptionNoticed(f"its viewer got {name}", name))
+            case messages.Noticed(name, grace):
+                who = "its viewer" if grace is None else "the agent of node-0"
+                self._happened(events.PreemptionNoticed(f"{who} got {name}", name, grace))
             case messages.Rejoin():
                 self._happened(events.RejoinRequested())
             case messages.LookAtRequests():

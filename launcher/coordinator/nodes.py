@@ -101,7 +101,11 @@ class Nodes:
         """Start one keeper and agent a node."""
         if self._token:
             replace_file(self._folder.mark(self._token), self._token)
-        self._backend.open(self._loop, lambda text: self._recorder.note("warning", text))
+        self._backend.open(
+            self._loop,
+            note=lambda text: self._recorder.note("warning", text),
+            on_return=lambda: self._happened(events.RejoinRequested()),
+        )
         self._machines = [self._start(index) for index in range(self._count)]
 
     def tell(self, index: int, message: messages.ToAgent) -> None:
@@ -303,8 +307,8 @@ class Nodes:
                 if signal_name is not None:
                     # Its launcher may not notice for as long as the ranks have nothing to say to each other.
                     self._happened(events.LauncherExited(index, None, signal_name, is_daemon=True))
-            case messages.Noticed(name):
-                self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name))
+            case messages.Noticed(name, grace):
+                self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name, grace))
             case messages.Measured(row):
                 self._recorder.measured(row)
             case messages.LogGrew(rank, size):

@@ -14,49 +14,60 @@ from collections.abc import Callable
 from pathlib import Path
 
 import regiment
-from regiment.jobs.dataclass import dataclass, replace
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus, ProtocolError
 
 from ..backends.backend import Ready
 from ..backends.keepers import KeeperProcess
 from ..backends.local import LocalNode, hidden_folders
 from ..backends.machine import visible_gpus
-from ..node import joining, processes
-from ..node.channel import LineChannel
+from ..node import joining, messages, processes, scratch
+from ..node.cgroups import NodeGroup
+from ..node.channel import LineChannel, encode
 from ..node.config import NodeConfig
 from ..node.loop import Loop
 from ..node.patience import INTERVAL, Patience
+from ..node.tag import earlier_tags
 from .dialing import Connection
 from .place import Place
 
+_KILL_LIMIT = 3.0
+"""Seconds in which what an earlier life of the node has left must be dead."""
+_AFTER_RANKS = 4.0
+"""Seconds from the end of the last process to the end of the run, outputs brought in."""
+_LAST_WORDS = 1.0
+"""Seconds before its SIGKILL in which a node does what it can for a clean end."""
 _CLEAN_LIMIT = 15.0
 """Seconds that a node whose coordinator is gone has to end by itself."""
 
 
-@dataclass(frozen=True)
-class NodeFolder:
-    """What a node needs of its own machine."""
-
-    sockets: str
-    """A private folder, with a short path."""
-    zip: Path
-    """The packed agent."""
+def rank_grace(stop_grace: float) -> float:
+    """Give what the processes have of it; the rest is for what comes after them."""
+    return max(0.0, stop_grace - _AFTER_RANKS)
 
 
 class Relay:
     """One node, for one run."""
 
-    def __init__(self, place: Place, connection: Connection, folder: NodeFolder, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, place: Place, connection: Connection, zip_path: Path, stop_grace: float | None, say: Callable[[str], None]
+    ) -> None:
+        """Be one that was let in; `zip_path` is the packed agent.
+
+        `stop_grace` is how long its container has from SIGTERM to SIGKILL; None where SIGTERM is no such word, for
+        whoever sends it tells node 0 as well.
+        """
+        self._stop_grace = stop_grace
         self._place = place
         self._address = connection.address
-        self._folder = folder
+        self._zip = zip_path
+        self._sockets: str | None = None
         self._say = say
         self._loop = loop = Loop()
         self._coordinator = LineChannel(loop, connection.stream, self._from_coordinator, self._lost)
         self._patience = Patience(loop, self._silent, round(joining.LEASE / INTERVAL))
         self._node: LocalNode | None = None
         self._agent: LineChannel | None = None
-        self._lives = 0
         self._status: int | None = None
         self._signals = 0
 
@@ -122,17 +133,21 @@ class Relay:
                 self._end(exit_status)
 
     def _keep(self, config: NodeConfig) -> None:
-        name = f"node-{config.node}-{self._lives}" if self._lives else f"node-{config.node}"
-        self._lives += 1
+        # Of this life alone: whoever uses such a folder last takes it away.
+        self._sockets = scratch.socket_folder()
         config = replace(
             config,
-            socket=f"{self._folder.sockets}/{name}.sock",
+            socket=f"{self._sockets}/{config.node_id}.sock",
             address=self._address,
             cpus=(),
-            zip=str(self._folder.zip),
+            zip=str(self._zip),
             python=sys.executable,
             sharing=config.sharing and replace(config.sharing, hidden=hidden_folders()),
         )
+        for tag in earlier_tags(config.tag):
+            # It may have been lost for a broken connection only, and on this machine nobody has ended it yet.
+            NodeGroup(tag).kill()
+            processes.kill_all(tag, None, (), _KILL_LIMIT)
         keeper = KeeperProcess(config.python, config.zip, config.tag)
         self._node = LocalNode(self._loop, config, self._agent_ready, self._agent_gone, keeper)
 
@@ -147,6 +162,10 @@ class Relay:
     def _end_node(self) -> None:
         if self._node is not None:
             self._node.fence(frozenset())
+        if self._sockets is not None:
+            scratch.remove_shared_memory(self._sockets)
+            scratch.remove(self._sockets)
+            self._sockets = None
 
     # --- the node -----------------------------------------------------------------------------------
 
@@ -202,8 +221,13 @@ class Relay:
             if self._node is None or self._signals > 1:
                 self._say(f"ended by {number.name}")
                 self._end(128 + number)
-            else:
+                return
+            if self._stop_grace is None:
                 processes.send_signal(self._node.keeper, signal.SIGTERM)
+                return
+            # The node is being taken away: whatever runs on it has to be over by then, and the others hear why.
+            self._from_agent(encode(messages.pack(messages.Noticed(number.name, rank_grace(self._stop_grace)))).strip())
+            self._loop.call_later(max(0.0, self._stop_grace - _LAST_WORDS), lambda: self._end(128 + number))
 
         return handle
 

@@ -339,6 +339,8 @@ class Noticed:
     """Somebody (a scheduler, most likely) gave us notice by a signal that the nodes will be taken away."""
 
     signal: str
+    grace: float | None = None
+    """Seconds that the processes have, where the node is being taken away already."""
     type: Literal["noticed"] = "noticed"
 
 

@@ -29,9 +29,9 @@ from ..join.certificate import make_certificate
 from ..join.dialing import dial
 from ..join.listening import listen
 from ..join.place import Place
-from ..join.relay import NodeFolder, Relay
+from ..join.relay import Relay
 from ..mpi import find_mpirun
-from ..node import messages, scratch
+from ..node import messages
 from ..node.runkey import read_key
 from ..view import choose_view
 from ..viewer import Viewer
@@ -169,11 +169,7 @@ def _other(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
     host, port = _meeting(folder, task, start_timeout)
     place = Place(task.nodes, task.rank, host, port, str(folder.key), "Slurm's job")
     connection = dial(place, key, start_timeout, say)
-    own = NodeFolder(scratch.socket_folder(), packed_agent(folder.workspace.cache))
-    try:
-        return Relay(place, connection, own, say).run()
-    finally:
-        scratch.remove(own.sockets)
+    return Relay(place, connection, packed_agent(folder.workspace.cache), None, say).run()
 
 
 def _write_meeting(folder: RunFolder, task: Task, address: str, port: int) -> None:

@@ -69,6 +69,24 @@ def test_a_launcher_that_dies_of_the_notice_was_taken_away_too() -> None:
     assert state.cause is None and state.exit_status is ExitStatus.PREEMPTED
 
 
+def test_a_node_that_is_being_taken_away_has_all_processes_stopped_in_the_time_it_has() -> None:
+    taken = PreemptionNoticed("the agent of node-1 got SIGTERM", "SIGTERM", grace=6.0)
+    state, done = play([*UP, *STARTED, taken])
+    stops = [action for _, action in done if isinstance(action, StopNode | SignalNode)]
+    assert stops == [StopNode(0, 6.0), StopNode(1, 6.0)]
+    assert state.canceled == "preempted: the agent of node-1 got SIGTERM"
+    assert state.exit_status is ExitStatus.PREEMPTED
+
+
+def test_processes_that_are_being_stopped_have_no_longer_than_their_node() -> None:
+    taken = PreemptionNoticed("the agent of node-1 got SIGTERM", "SIGTERM", grace=6.0)
+    old, _ = play([*UP, *STARTED, StopRequested("cancelled by Ctrl-C", is_persons=True)])
+    assert old.kill_at is not None
+    state, done = decide(old, taken, old.kill_at - 20)
+    assert done == (StopNode(0, 6.0), StopNode(1, 6.0))
+    assert state.canceled == "cancelled by Ctrl-C" and state.exit_status is ExitStatus.CANCELED
+
+
 def test_a_preempted_run_has_no_other_attempt() -> None:
     history = [*UP, *STARTED, NOTICE, *(failed(rank) for rank in range(4)), NodeStopped(0), NodeStopped(1)]
     state, _ = play(history, Policy(restarts=Restarts(max=3)))

@@ -71,7 +71,10 @@ def test_nodes_without_a_shared_folder_leave_the_same_run_folder(lab: Lab, tmp_p
         "REGIMENT_NODE_FOLDER": str(disk),
         "REGIMENT_WORKSPACE": str(tmp_path / "other"),
     }
-    started = [nodes.start(0, "job.yml"), nodes.start(1, **apart)]
+    started = [
+        nodes.start(0, "job.yml"),
+        nodes.start(1, prefix=("env", *(f"{name}={value}" for name, value in apart.items()))),
+    ]
     ends = [process.communicate() for process in started]
     assert [process.returncode for process in started] == [0, 0], ends
     outputs = lab.run_folder("r") / "outputs"

@@ -132,3 +132,26 @@ def test_a_cancelled_run_is_cancelled_on_all_nodes(lab: Lab) -> None:
     first, second = all_started(lab, Joined(lab, 2), "--grace", "1")
     assert lab.run("cancel", "r").returncode == 0
     assert [ended(first).returncode, ended(second).returncode] == [4, 4]
+
+
+def everybody_twice(lab: Lab, count: int) -> tuple[str, ...]:
+    """Give a command that hangs on all nodes in the first attempt, and ends well in the second."""
+    return "--", "sh", "-c", f"[ $REGIMENT_ATTEMPT = 1 ] && exit; {lab.everybody(count)}; sleep {ENDLESS}"
+
+
+def test_a_node_whose_agent_died_takes_part_in_the_next_attempt(lab: Lab) -> None:
+    nodes = Joined(lab, 2)
+    started = [nodes.start(rank, "--max-restarts", "1", *everybody_twice(lab, 2)) for rank in (0, 1)]
+    lab.wait_until(lambda: all((lab.folder / f"came-{rank}").exists() for rank in (0, 1)))
+    os.kill(lab.show("r")["nodes"][1]["agentPid"], signal.SIGKILL)
+    ends = [ended(node) for node in started]
+    assert [node.returncode for node in ends] == [0, 0], ends
+
+
+def test_a_node_that_was_started_again_takes_part_in_the_next_attempt(lab: Lab) -> None:
+    nodes = Joined(lab, 2)
+    first, second = (nodes.start(rank, "--max-restarts", "1", *everybody_twice(lab, 2)) for rank in (0, 1))
+    lab.wait_until(lambda: all((lab.folder / f"came-{rank}").exists() for rank in (0, 1)))
+    second.kill()
+    again = nodes.start(1, "--", "true")
+    assert [ended(first).returncode, ended(again).returncode] == [0, 0]
