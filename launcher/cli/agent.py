@@ -14,9 +14,9 @@ from pathlib import Path
 from regiment.jobs.record import read_record
 from regiment.jobs.workspace import Workspace
 
-from ..join.dialing import dial
+from ..join.interface import name_interface
 from ..join.place import Place, find_place
-from ..join.relay import Relay, rank_grace
+from ..join.stopgrace import rank_grace
 from ..node import scratch
 from ..node.runkey import read_key
 from .output import say
@@ -56,6 +56,7 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
     check_prefix_program(request, options)
     certificate, private_key = make_certificate()
     listener, address = listen(place)
+    name_interface(address, os.environ)
     network = Network(address, key.hex(), certificate, private_key, options.start_timeout)
     with listener:
         submission = submit(
@@ -75,9 +76,13 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
 
 
 def _other(options: argparse.Namespace, place: Place, key: bytes) -> int:
+    from ..join.dialing import dial
+    from ..join.relay import Relay
+
     tell = partial(_say, quiet=options.quiet)
     with _packed_agent(workspace_of(options)) as zip_path:
         connection = dial(place, key, options.start_timeout, tell)
+        name_interface(connection.address, os.environ)
         return Relay(place, connection, zip_path, options.stop_grace, tell).run()
 
 

@@ -32,6 +32,7 @@ from .recorder import Recorder
 if TYPE_CHECKING:
     from .apart import ApartNode
     from .asked import Asked
+    from .codelist import CodeList
 
 _LEASE = 1.0
 """Seconds an agent of this machine waits for a coordinator that is gone; nobody re-dials it here."""
@@ -89,6 +90,7 @@ class Nodes:
         self._lives = [0] * self._count
         self._apart: dict[int, ApartNode] = {}
         """Those that do not see the run folder."""
+        self._code: CodeList | None = None
         self._token = os.urandom(8).hex() if backend.may_be_apart else ""
         self.has_new_places = False
         """Whether a node has come since that was last set to False whose folders are not where they were planned."""
@@ -323,12 +325,20 @@ class Nodes:
                 self._happened(self._event(index, message))
 
     def _has_own_folder(self, index: int, hello: messages.AgentHello) -> None:
-        from .apart import ApartNode  # Nodes that see the run folder have no use for it.
+        if index in self._apart:
+            self._apart[index].again()
+            return
+        # Nodes that see the run folder have no use for these.
+        from .apart import ApartNode
+        from .codelist import CodeList
 
+        if self._code is None:
+            self._code = CodeList(self._loop, self._folder)
         self.has_new_places = True
         self._apart[index] = ApartNode(
             self._loop,
             self._folder,
+            self._code,
             hello,
             self._lives[index],
             self._count,

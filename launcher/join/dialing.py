@@ -44,7 +44,7 @@ def dial(place: Place, key: bytes, limit: float, say: Callable[[str], None]) -> 
     pause, say_at, refused_at = _FIRST_PAUSE, began + _SAID_AFTER, None
     while True:
         try:
-            return _attempt(place, key)
+            return _attempt(place, key, min(_ATTEMPT_LIMIT, max(1.0, began + limit - time.monotonic())))
         except Unproven as why:
             now = time.monotonic()
             refused_at = refused_at or now
@@ -67,9 +67,9 @@ def dial(place: Place, key: bytes, limit: float, say: Callable[[str], None]) -> 
         pause = min(pause * 1.6, _LONGEST_PAUSE)
 
 
-def _attempt(place: Place, key: bytes) -> Connection:
-    deadline = time.monotonic() + _ATTEMPT_LIMIT
-    plain = socket.create_connection((place.host, place.port), timeout=_ATTEMPT_LIMIT)
+def _attempt(place: Place, key: bytes, limit: float) -> Connection:
+    deadline = time.monotonic() + limit
+    plain = socket.create_connection((place.host, place.port), timeout=limit)
     try:
         tune(plain)
         connection = _context().wrap_socket(plain)

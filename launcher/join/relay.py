@@ -30,20 +30,12 @@ from ..node.patience import INTERVAL, Patience
 from ..node.tag import earlier_tags
 from .dialing import Connection
 from .place import Place
+from .stopgrace import LAST_WORDS, rank_grace
 
 _KILL_LIMIT = 3.0
 """Seconds in which what an earlier life of the node has left must be dead."""
-_AFTER_RANKS = 4.0
-"""Seconds from the end of the last process to the end of the run, outputs brought in."""
-_LAST_WORDS = 1.0
-"""Seconds before its SIGKILL in which a node does what it can for a clean end."""
 _CLEAN_LIMIT = 15.0
 """Seconds that a node whose coordinator is gone has to end by itself."""
-
-
-def rank_grace(stop_grace: float) -> float:
-    """Give what the processes have of it; the rest is for what comes after them."""
-    return max(0.0, stop_grace - _AFTER_RANKS)
 
 
 class Relay:
@@ -227,7 +219,7 @@ class Relay:
                 return
             # The node is being taken away: whatever runs on it has to be over by then, and the others hear why.
             self._from_agent(encode(messages.pack(messages.Noticed(number.name, rank_grace(self._stop_grace)))).strip())
-            self._loop.call_later(max(0.0, self._stop_grace - _LAST_WORDS), lambda: self._end(128 + number))
+            self._loop.call_later(max(0.0, self._stop_grace - LAST_WORDS), lambda: self._end(128 + number))
 
         return handle
 

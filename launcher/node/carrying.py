@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from binascii import b2a_base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from regiment.jobs.dataclass import replace
@@ -15,10 +15,15 @@ from . import folders
 from .parts import PIECE, Form, Part
 
 
-def parts_of(top: Path, root: Path, on_problem: Callable[[str], None], *, with_files: bool = True) -> Iterator[Part]:
+def parts_of(
+    top: Path,
+    root: Path,
+    on_problem: Callable[[str], None],
+    pieces: Callable[[str, str], Iterable[Part]] | None = None,
+) -> Iterator[Part]:
     """Give a folder with all that is in it, as it is to be below `root`, in parts that have no number yet.
 
-    `on_problem` hears what cannot be read.
+    `on_problem` hears what cannot be read; `pieces` says what becomes of a file if not all its pieces.
     """
     if not top.is_dir():
         return
@@ -36,13 +41,14 @@ def parts_of(top: Path, root: Path, on_problem: Callable[[str], None], *, with_f
             try:
                 if entry.is_symlink():
                     yield Part(0, path, Form.LINK, data=os.readlink(entry.path))
-                elif with_files and entry.is_file():
-                    yield from _pieces(path, entry.path)
+                elif entry.is_file():
+                    yield from (pieces or pieces_of)(path, entry.path)
             except OSError as error:
                 on_problem(f"{path}: {error.strerror}")
 
 
-def _pieces(path: str, source: str) -> Iterator[Part]:
+def pieces_of(path: str, source: str) -> Iterator[Part]:
+    """Give a file in pieces; raises OSError."""
     digest, offset = hashlib.sha256(), 0
     with open(source, "rb", buffering=0) as file:
         while True:
@@ -54,6 +60,14 @@ def _pieces(path: str, source: str) -> Iterator[Part]:
                 yield ended(part, digest, os.fstat(file.fileno()))
                 return
             yield part
+
+
+def known(path: str, source: str) -> Iterator[Part]:
+    """Give a file by its digest alone; raises OSError."""
+    with open(source, "rb", buffering=0) as file:
+        found = os.fstat(file.fileno())
+        digest = digest_of(file.fileno(), found.st_size).hex()
+    yield Part(0, path, Form.KNOWN, found.st_size, digest=digest, mode=stat.S_IMODE(found.st_mode))
 
 
 def ended(part: Part, digest: hashlib._Hash, found: os.stat_result) -> Part:

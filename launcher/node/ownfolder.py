@@ -13,6 +13,7 @@ from . import messages, scratch
 from .apart import own_folder
 from .channel import encode
 from .config import NodeConfig
+from .contentcache import ContentCache
 from .loop import Loop
 from .mirror import Abandoned, Mirror
 from .parts import Form, Part, Taken
@@ -29,7 +30,8 @@ class OwnFolder:
         self._send_line = send_line
         folder = own_folder(config.root, config.sharing.life).root
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        self._receiver = Receiver(folder, _base_of, keeps="/")
+        self._cache = ContentCache(f"{os.path.dirname(os.path.dirname(config.root))}/cache")
+        self._receiver = Receiver(folder, _base_of, cache=self._cache)
         self._mirror = Mirror(loop, folder, send_line)
         self._is_due = False
         self._is_kept = False
@@ -88,13 +90,15 @@ class OwnFolder:
     def remove(self) -> None:
         """Take the node's folder away, unless something in it is nowhere else."""
         self._mirror.abandon()
+        self._cache.tidy()
         if not self._is_kept:
             scratch.remove(self._config.root)
             scratch.remove_if_empty(os.path.dirname(self._config.root))
 
     def _say_taken(self) -> None:
         self._is_due = False
-        self._send_line(encode(to_plain(Taken(self._receiver.taken, self._receiver.problems()))))
+        receiver = self._receiver
+        self._send_line(encode(to_plain(Taken(receiver.taken, receiver.problems(), receiver.missing()))))
 
 
 def _base_of(form: Form, names: tuple[str, ...]) -> int | None:

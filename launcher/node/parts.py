@@ -28,6 +28,8 @@ class Form(Enum):
     """More of a file that grows, such as a log; with offset 0 all that came before is void."""
     WHOLE = "whole"
     """A piece of a file that is there when all of it is; the last piece has a digest."""
+    KNOWN = "known"
+    """A file that the other side may have the content of, by its digest; `offset` is its size."""
     LINK = "link"
     """A symbolic link, with the text of its target."""
     FOLDER = "folder"
@@ -63,6 +65,8 @@ class Taken:
     number: int
     problems: tuple[str, ...] = ()
     """What could not be written down since the last such word, and why."""
+    missing: tuple[str, ...] = ()
+    """Known files since then whose content isn't there, and has to be sent."""
     type: Literal["taken"] = "taken"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import stat
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def apart(lab: Lab) -> dict[str, str]:
 
 def no_disk_is_used(lab: Lab) -> bool:
     """Say whether nothing of a run is left on its nodes."""
-    return [path for path in (lab.folder / "disks").rglob("*") if path.name != f"regiment-{os.getuid()}"] == []
+    [own] = (lab.folder / "disks").iterdir()
+    return [path.name for path in own.iterdir()] == ["cache"]
 
 
 _CHANGING = re.compile(
@@ -116,4 +118,69 @@ def test_logs_and_metrics_come_while_the_job_runs(lab: Lab, apart: dict[str, str
     lab.wait_until(lambda: written.exists() and written.read_text() == "written\n")
     lab.write("go", "")
     assert process.wait() == 0
+    assert no_disk_is_used(lab)
+
+
+def test_an_attempt_that_follows_works_in_the_folder_of_the_last_and_its_cause_is_known(
+    lab: Lab, apart: dict[str, str]
+) -> None:
+    lab.write("src/x", "")
+    fails = f"touch left; echo 'RuntimeError: NCCL error'; {lab.everybody(2)}; exit 1"
+    command = f"if [ -e left ]; then echo again; else {fails}; fi"
+    job = {"command": command, "code": "src", "experiment_name": "e", "resources": {"instance_count": 2}}
+    lab.write("job.yml", json.dumps(job))
+    result = lab.run("run", "job.yml", "--name", "r", "--max-restarts", "1", **apart)
+    assert result.returncode == 0, result.stderr
+    logs = lab.run_folder("r") / "attempts"
+    assert "NCCL error" in (logs / "0/azureml-logs/node-1/70_driver_log_1.txt").read_text("utf-8")
+    assert (logs / "1/azureml-logs/node-1/70_driver_log_1.txt").read_text("utf-8") == "again\n"
+    assert no_disk_is_used(lab)
+
+
+def test_what_a_killed_node_had_sent_is_kept_and_the_rest_is_counted(lab: Lab, apart: dict[str, str]) -> None:
+    lab.write("src/x", "")
+    command = "mkdir outputs && truncate -s 2000000000 outputs/big && echo small > outputs/a-small; echo done"
+    lab.write("job.yml", json.dumps({"command": command, "code": "src", "experiment_name": "e"}))
+    process = lab.start("run", "job.yml", "--name", "r", **apart)
+    outputs = lab.run_folder("r") / "outputs"
+    lab.wait_until(lambda: list(outputs.glob(".*.part")))
+    lab.kill_node("r", 0)
+    assert process.wait() == 3
+    assert sorted(path.name for path in outputs.iterdir()) == ["a-small", "big.partial"]
+    assert 0 < (outputs / "big.partial").stat().st_size < 2_000_000_000
+    assert "1 whole, one in part (outputs/big.partial)" in str(lab.show("r")["warnings"])
+
+
+@pytest.mark.slow
+def test_many_small_files_come_whole(lab: Lab, apart: dict[str, str]) -> None:
+    lab.write(
+        "src/job.py",
+        "import os\nos.mkdir('outputs')\nfor n in range(10_000): open(f'outputs/{n}', 'w').write(str(n))\n",
+    )
+    lab.write("job.yml", "command: python job.py\ncode: src\nexperiment_name: e\n")
+    result = lab.run("run", "job.yml", "--name", "r", **apart)
+    assert result.returncode == 0, result.stderr
+    found = {path.name: path.read_text("utf-8") for path in (lab.run_folder("r") / "outputs").iterdir()}
+    assert found == {str(n): str(n) for n in range(10_000)}
+    assert no_disk_is_used(lab)
+
+
+def test_a_flood_does_not_wait_for_a_coordinator_that_is_stopped(lab: Lab, apart: dict[str, str]) -> None:
+    lab.write("src/x", "")
+    done = lab.folder / "done"
+    command = (
+        f"until [ -e '{lab.folder}/go' ]; do sleep 0.01; done; head -c 10000000 /dev/zero | tr '\\0' x; touch '{done}'"
+    )
+    lab.write("job.yml", json.dumps({"command": command, "code": "src", "experiment_name": "e"}))
+    process = lab.start("run", "job.yml", "--name", "r", **apart)
+    lab.wait_until_running("r", 1)
+    coordinator = lab.show("r")["coordinator"]["pid"]
+    os.kill(coordinator, signal.SIGSTOP)
+    lab.write("go", "")
+    lab.wait_until(done.exists)
+    os.kill(coordinator, signal.SIGCONT)
+    process.communicate()
+    assert process.returncode == 0
+    log = lab.run_folder("r") / "azureml-logs/70_driver_log.txt"
+    assert log.read_bytes() == b"x" * 10_000_000
     assert no_disk_is_used(lab)
