@@ -8,10 +8,12 @@ from .conftest import SlurmLab
 
 TORCH, TENSORFLOW, MPI = (getattr(pytest.mark, name) for name in ("torch", "tensorflow", "mpi"))
 JOBS = {
-    "pytorch-ddp": (TORCH, ("--nproc", "1")),
-    "tensorflow-multiworker": (TENSORFLOW, ()),
+    "pytorch-ddp": (TORCH, ("--nproc", "1", "--set", "command=python train.py --epochs 1")),
+    "tensorflow-multiworker": (TENSORFLOW, ("--set", "command=python train.py --epochs 1")),
     "mpi4py": (MPI, ("--nproc", "1")),
 }
+FLAGS = ("--env", "OMP_NUM_THREADS=1")
+"""All nodes are one machine, of whose processors each takes itself for the owner."""
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -21,7 +23,7 @@ def test_a_ready_job_completes_on_four_nodes(slurm_lab: SlurmLab, name: str) -> 
     lab = slurm_lab
     assert lab.run("init", name).returncode == 0
     assert lab.run("compute", "add", "gpu", "--type", "slurm", "--partition", "main").returncode == 0
-    done = lab.run("run", f"{name}/job.yml", "--name", "r", "--compute", "gpu", "--nodes", "4", *JOBS[name][1])
+    done = lab.run("run", f"{name}/job.yml", "--name", "r", "--compute", "gpu", "--nodes", "4", *FLAGS, *JOBS[name][1])
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {row["rank"]: (row["nodeId"], row["status"]) for row in lab.status("r")}
     assert rows == {rank: (f"node-{rank}", "Completed") for rank in range(4)}
