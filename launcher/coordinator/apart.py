@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
-from regiment.jobs.errors import ProtocolError
 from regiment.jobs.plain import to_plain
 from regiment.jobs.workspace import RunFolder
 
 from ..node import messages
 from ..node.apart import own_folder
-from ..node.carrying import pieces_of
 from ..node.channel import encode
 from ..node.loop import Loop
 from ..node.parts import Form, Outflow, Part, Taken
 from ..node.receiving import Receiver
-from .codelist import CodeList, Found
+from .provisions import Found, Provisions
 
 _OWN_LOG = re.compile(r"\d\d_[\w.-]+\.txt")
 _RANK_LOG = re.compile(r"attempts/\d+/azureml-logs/(?:[\w.-]+/)?70_driver_log(?:_(\d+))?\.txt")
@@ -33,7 +31,6 @@ class ApartNode:
         self,
         loop: Loop,
         folder: RunFolder,
-        code: CodeList,
         hello: messages.AgentHello,
         life: int,
         count: int,
@@ -49,8 +46,7 @@ class ApartNode:
         """
         self._run_folder = folder
         self._on_failure = on_failure
-        self._code = code
-        self._has_code = False
+        self._provisions: Provisions | None = None
         self._outflow = Outflow(send_line)
         self._source: Iterator[Part] = iter(())
         self._then: Callable[[], None] | None = None
@@ -97,16 +93,16 @@ class ApartNode:
             self._is_due = True
             self._loop.post(self._say_taken)
 
-    def bring_code(self, then: Callable[[], None]) -> None:
-        """Send what the node lacks of the snapshot, and go on once it has it all."""
+    def provide(self, provisions: Provisions, then: Callable[[], None]) -> None:
+        """Send what the node lacks of the snapshot and of inputs, and go on once it has it all."""
         self._then = then
-        if not self._has_code:
-            self._has_code = True
-            self._code.tell(self._begin)
+        if self._provisions is None:
+            self._provisions = provisions
+            provisions.tell(self._begin)
         else:
             self._send_more()
 
-    def forget_code(self) -> None:
+    def provide_no_more(self) -> None:
         """Send no more: the run is being stopped."""
         self._source = iter(())
         self._then = None
@@ -114,7 +110,7 @@ class ApartNode:
     def _begin(self, found: Found) -> None:
         parts, problem = found
         if problem is not None:
-            self._on_failure(f"the snapshot cannot be read: {problem}")
+            self._on_failure(f"the job's files cannot be read: {problem}")
         elif self._then is not None:
             self._source = iter(parts)
             self._send_more()
@@ -122,21 +118,19 @@ class ApartNode:
     def _went(self, message: Taken) -> None:
         self._outflow.taken(message.number)
         if message.problems:
-            self._on_failure(f"the code could not be written on {self._host}: {message.problems[0]}")
-            self.forget_code()
-        if self._then is not None:
-            self._source = chain(self._source, self._contents(message.missing))
+            self._on_failure(f"the job's files could not be written on {self._host}: {message.problems[0]}")
+            self.provide_no_more()
+        if self._then is not None and self._provisions is not None:
+            self._source = chain(self._source, self._provisions.contents(message.missing))
             self._send_more()
 
-    def _contents(self, paths: tuple[str, ...]) -> Iterator[Part]:
-        for path in paths:
-            if not path.startswith("code/") or ".." in path.split("/"):
-                raise ProtocolError(f"it asks for {path!r}, which is no file of the snapshot")
-            yield from pieces_of(path, str(self._run_folder.root / path))
-
     def _send_more(self) -> None:
-        while self._outflow.has_room and (part := next(self._source, None)) is not None:
-            self._outflow.add(to_plain(part))
+        try:
+            while self._outflow.has_room and (part := next(self._source, None)) is not None:
+                self._outflow.add(to_plain(part))
+        except OSError as error:
+            self._on_failure(f"the job's files cannot be read: {error}")
+            self.provide_no_more()
         self._outflow.flush()
         if self._outflow.is_empty and self._then is not None:
             then, self._then = self._then, None

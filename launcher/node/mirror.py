@@ -28,7 +28,7 @@ _MOST_OF_TIME = 5.0
 """After a look of a second comes a pause of this many: a folder of very many files must not keep a processor busy."""
 _TURN = 16
 """Pieces of one file after which it is the others' turn."""
-_KEPT_BACK = frozenset({"code", "collected", "outputs"})
+_KEPT_BACK = frozenset({"code", "inputs", "collected", "outputs"})
 """What is not looked at while the job runs: it came from the coordinator, or is whole only at the end."""
 
 

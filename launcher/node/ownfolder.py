@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.plain import to_plain
 
 from . import messages, scratch
@@ -28,7 +29,7 @@ class OwnFolder:
         self._loop = loop
         self._config = config
         self._send_line = send_line
-        folder = own_folder(config.root, config.sharing.life).root
+        self._folder = folder = own_folder(config.root, config.sharing.life).root
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self._cache = ContentCache(f"{os.path.dirname(os.path.dirname(config.root))}/cache")
         self._receiver = Receiver(folder, _base_of, cache=self._cache)
@@ -55,6 +56,18 @@ class OwnFolder:
             case _:
                 return False
         return True
+
+    def with_inputs(self, order: messages.Prepare) -> messages.Prepare:
+        """Give the order with inputs from where they are on this node."""
+        plan = order.plan
+        if plan is None:
+            return order
+        sent = [_sent(self._folder / "inputs" / str(i), item.is_file) for i, item in enumerate(plan.data.inputs)]
+        inputs = (
+            item if path is None else replace(item, source=path)
+            for item, path in zip(plan.data.inputs, sent, strict=True)
+        )
+        return replace(order, plan=replace(plan, data=replace(plan.data, inputs=tuple(inputs))))
 
     def log_grew(self) -> None:
         """Carry soon what a process has printed."""
@@ -102,4 +115,12 @@ class OwnFolder:
 
 
 def _base_of(form: Form, names: tuple[str, ...]) -> int | None:
-    return 1 if names[0] == "code" and form not in (Form.GROWN, Form.GONE) else None
+    base = {"code": 1, "inputs": 2}.get(names[0])
+    return base if base is not None and len(names) >= base and form not in (Form.GROWN, Form.GONE) else None
+
+
+def _sent(folder: Path, is_file: bool) -> str | None:
+    """Give where an input is that was sent."""
+    if not folder.is_dir():
+        return None
+    return str(next(folder.iterdir())) if is_file else str(folder)

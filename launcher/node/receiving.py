@@ -16,6 +16,7 @@ from pathlib import Path
 from regiment.jobs.dataclass import dataclass
 
 from . import folders
+from .carrying import listing
 from .contentcache import ContentCache
 from .parts import Form, Part
 
@@ -74,6 +75,8 @@ class Receiver:
         self._base_of = base_of
         self._cache = cache
         self._missing: list[str] = []
+        self._asked_for: set[str] = set()
+        """Known files that are to be kept in the cache when they have come."""
         self._keeps = keeps
         self._growing: dict[str, _Growing] = {}
         self._unfinished: _Unfinished | None = None
@@ -234,16 +237,21 @@ class Receiver:
             os.unlink(source)
         else:
             os.rename(source, place)
-            if self._cache is not None:
+            if self._cache is not None and part.path in self._asked_for:
                 self._cache.keep(place, part)
         self.files += 1
         self._unfinished = None
         _close(unfinished)
 
+    def _see(self, part: Part) -> None:
+        if listing(part.data) != part.digest:
+            self._missing.append(part.path)
+
     def _find(self, part: Part) -> None:
         folder = self._folder_of(part.path)
         try:
             if self._cache is None or not self._cache.place(part, _in(folder, os.path.basename(part.path))):
+                self._asked_for.add(part.path)
                 self._missing.append(part.path)
         finally:
             os.close(folder)
@@ -303,6 +311,7 @@ _HANDLERS: dict[Form, Callable[[Receiver, Part], None]] = {
     Form.GROWN: Receiver._grow,
     Form.WHOLE: Receiver._take_piece,
     Form.KNOWN: Receiver._find,
+    Form.SEEN: Receiver._see,
     Form.LINK: Receiver._link,
     Form.FOLDER: Receiver._make_folder,
     Form.GONE: Receiver._remove,

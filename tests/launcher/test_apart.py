@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,8 +60,7 @@ def apart(lab: Lab) -> dict[str, str]:
 
 def no_disk_is_used(lab: Lab) -> bool:
     """Say whether nothing of a run is left on its nodes."""
-    [own] = (lab.folder / "disks").iterdir()
-    return [path.name for path in own.iterdir()] == ["cache"]
+    return {path.name for own in (lab.folder / "disks").iterdir() for path in own.iterdir()} <= {"cache"}
 
 
 _CHANGING = re.compile(
@@ -183,4 +184,56 @@ def test_a_flood_does_not_wait_for_a_coordinator_that_is_stopped(lab: Lab, apart
     assert process.returncode == 0
     log = lab.run_folder("r") / "azureml-logs/70_driver_log.txt"
     assert log.read_bytes() == b"x" * 10_000_000
+    assert no_disk_is_used(lab)
+
+
+def test_inputs_that_a_node_does_not_see_are_brought_and_others_used_where_they_are(
+    lab: Lab, apart: dict[str, str]
+) -> None:
+    lab.write("src/x", "")
+    lab.write("hidden/deep/a.txt", "a")
+    lab.write("hidden/b.txt", "b")
+    (lab.folder / "hidden/link").symlink_to("b.txt")
+    lab.write("seen/c.txt", "c")
+    lab.write("one.csv", "1")
+    inputs = {
+        "h": {"path": "hidden", "mode": "download"},
+        "m": {"path": "hidden", "mode": "ro_mount"},
+        "f": {"path": "hidden/b.txt", "type": "uri_file", "mode": "download"},
+        "s": {"path": "seen", "mode": "download"},
+    }
+    command = (
+        "cat ${{inputs.h}}/deep/a.txt ${{inputs.h}}/link ${{inputs.m}}/b.txt ${{inputs.f}} ${{inputs.s}}/c.txt"
+        " > outputs.txt; mkdir outputs; mv outputs.txt outputs"
+    )
+    job = {"command": command, "code": "src", "experiment_name": "e", "inputs": inputs}
+    lab.write("job.yml", json.dumps(job))
+    apart["REGIMENT_HIDDEN_FROM_NODES"] += f":{lab.folder}/hidden"
+    result = lab.run("run", "job.yml", "--name", "r", **apart)
+    assert result.returncode == 0, result.stderr
+    assert (lab.run_folder("r") / "outputs/outputs.txt").read_text() == "abbbc"
+    prepared = lab.log("r", "65_job_prep-node-0.txt")
+    assert f"from {lab.folder}/seen to" in prepared and f"from {lab.folder}/hidden" not in prepared
+    assert no_disk_is_used(lab)
+
+
+def test_a_folder_that_is_not_on_the_node_is_named(lab: Lab, apart: dict[str, str]) -> None:
+    lab.write("here/sub/job.yml", "command: 'true'\nexperiment_name: e\n")
+    apart["REGIMENT_HIDDEN_FROM_NODES"] += f":{lab.folder}/here"
+    argv = [
+        sys.executable,
+        "-m",
+        "regiment",
+        "run",
+        "job.yml",
+        "--name",
+        "r",
+        "--workspace",
+        str(lab.folder / ".regiment"),
+    ]
+    result = subprocess.run(
+        argv, cwd=lab.folder / "here/sub", env={**lab.environ, **apart}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 3
+    assert f"there is no {lab.folder}/here/sub on node-0; give 'code:' to send it there" in result.stderr
     assert no_disk_is_used(lab)

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from regiment.jobs.workspace import RunFolder
 from regiment.launcher.coordinator.apart import ApartNode
-from regiment.launcher.coordinator.codelist import CodeList
 from regiment.launcher.node.contentcache import ContentCache
 from regiment.launcher.node.loop import Loop
 from regiment.launcher.node.messages import AgentHello
@@ -53,9 +52,8 @@ def sender(root: Path, index: int = 1, count: int = 2) -> Sender:
     root.mkdir(exist_ok=True)
     hello = AgentHello(1, index, 1, 1, "h", "a", (), (), "b", root="/node")
     try:
-        code = CodeList(loop, folder)
         ignore = lambda *words: None  # noqa: E731
-        node = ApartNode(loop, folder, code, hello, 0, count, ignore, ignore, ignore, ignore)
+        node = ApartNode(loop, folder, hello, 0, count, ignore, ignore, ignore, ignore)
         return Sender(node.receiver)
     finally:
         loop.close()
@@ -229,18 +227,19 @@ def test_contents_are_kept_from_run_to_run_and_no_more_than_there_is_room_for(tm
         (tmp_path / name).mkdir()
         return Sender(Receiver(tmp_path / name, lambda form, names: 1, cache=cache))
 
-    def known(data: bytes) -> Part:
-        return Part(99, "code/x", Form.KNOWN, len(data), digest=hashlib.sha256(data).hexdigest())
+    def missing(node: Sender, path: str, data: bytes) -> tuple[str, ...]:
+        node.send(path, Form.KNOWN, offset=len(data), digest=hashlib.sha256(data).hexdigest())
+        return node.receiver.missing()
 
-    first, second, third = receiver("first"), receiver("second"), receiver("third")
-    first.receiver.take(known(b"123456"))
-    assert first.receiver.missing() == ("code/x",)
-    second.whole("code/x", b"123456")
-    third.receiver.take(known(b"123456"))
-    assert third.receiver.missing() == ()
-    assert (tmp_path / "third/code/x").read_bytes() == b"123456"
+    first, second = receiver("first"), receiver("second")
+    assert missing(first, "code/x", b"123456") == ("code/x",)
+    first.whole("code/x", b"123456")
+    first.whole("inputs/0/x", b"not asked for")
+    assert missing(second, "code/x", b"123456") == ()
+    assert (tmp_path / "second/code/x").read_bytes() == b"123456"
     cache.tidy()
     assert len(below(tmp_path / "cache")) == 1
-    receiver("fourth").whole("code/y", b"abcdefgh")
+    assert missing(second, "code/y", b"abcdefgh") == ("code/y",)
+    second.whole("code/y", b"abcdefgh")
     cache.tidy()
     assert [(tmp_path / "cache" / name).read_bytes() for name in below(tmp_path / "cache")] == [b"abcdefgh"]
