@@ -32,6 +32,7 @@ from .recorder import Recorder
 if TYPE_CHECKING:
     from .apart import ApartNode
     from .asked import Asked
+    from .provisions import Provisions
 
 _LEASE = 1.0
 """Seconds an agent of this machine waits for a coordinator that is gone; nobody re-dials it here."""
@@ -89,6 +90,7 @@ class Nodes:
         self._lives = [0] * self._count
         self._apart: dict[int, ApartNode] = {}
         """Those that do not see the run folder."""
+        self._provisions: Provisions | None = None
         self._token = os.urandom(8).hex() if backend.may_be_apart else ""
         self.has_new_places = False
         """Whether a node has come since that was last set to False whose folders are not where they were planned."""
@@ -114,7 +116,7 @@ class Nodes:
             self._released.add(index)
             self._pulse.forget(index)
         if index in self._apart and isinstance(message, messages.Stop | messages.Collect | messages.Release):
-            self._apart[index].forget_code()
+            self._apart[index].provide_no_more()
         self.tell_line(index, encode(messages.pack(message)))
 
     def tell_line(self, index: int, line: bytes) -> None:
@@ -148,12 +150,16 @@ class Nodes:
         return self._folder if apart is None else apart.folder
 
     def prepare(self, index: int, message: messages.Prepare) -> None:
-        """Let a node make its folders, once it has the snapshot."""
+        """Let a node make its folders, once it has the snapshot and the inputs."""
         apart = self._apart.get(index)
-        if apart is None or message.code is None:
+        if apart is None:
             self.tell(index, message)
-        else:
-            apart.bring_code(then=lambda: self.tell(index, message))
+            return
+        from .provisions import Provisions
+
+        if self._provisions is None:
+            self._provisions = Provisions(self._loop, self._folder, message)
+        apart.provide(self._provisions, then=lambda: self.tell(index, message))
 
     def forget_token(self) -> None:
         """Take away what nodes find out by that they see the run folder."""
@@ -323,6 +329,9 @@ class Nodes:
                 self._happened(self._event(index, message))
 
     def _has_own_folder(self, index: int, hello: messages.AgentHello) -> None:
+        if index in self._apart:
+            self._apart[index].again()
+            return
         from .apart import ApartNode  # Nodes that see the run folder have no use for it.
 
         self.has_new_places = True

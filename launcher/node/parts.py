@@ -28,6 +28,10 @@ class Form(Enum):
     """More of a file that grows, such as a log; with offset 0 all that came before is void."""
     WHOLE = "whole"
     """A piece of a file that is there when all of it is; the last piece has a digest."""
+    KNOWN = "known"
+    """A file that the other side may have the content of, by its digest; `offset` is its size."""
+    SEEN = "seen"
+    """A file or folder, its place in `data`, that the other side may see too: then the digest is that of its look."""
     LINK = "link"
     """A symbolic link, with the text of its target."""
     FOLDER = "folder"
@@ -63,6 +67,8 @@ class Taken:
     number: int
     problems: tuple[str, ...] = ()
     """What could not be written down since the last such word, and why."""
+    missing: tuple[str, ...] = ()
+    """What was known or seen of the parts since then and isn't there, and has to be sent."""
     type: Literal["taken"] = "taken"
 
 
