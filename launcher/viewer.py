@@ -70,15 +70,17 @@ class Viewer:
         """Say something to the run's coordinator."""
         self._channel.send(messages.pack(message))
 
-    def run(self, *, owns_run: bool) -> int:
+    def run(self, *, owns_run: bool, on_term: Callable[[], None] | None = None) -> int:
         """Show the run until it has ended; gives the exit status.
 
-        `owns_run` passes signals on to the run; a mere onlooker just goes.
+        `owns_run` passes signals on to the run; a mere onlooker just goes. `on_term` is what to do on SIGTERM instead.
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # As nohup wants it, and a shell for what it starts in the background.
             self._loop.on_signal(number, self._interrupted(number) if owns_run else self._leave(number))
+        if on_term is not None:
+            self._loop.on_signal(signal.SIGTERM, on_term)
         if os.getpid() == 1:
             # In a container of its own: whatever loses its parent there is left to us.
             self._loop.on_signal(signal.SIGCHLD, reap_orphans)

@@ -14,6 +14,7 @@ SQUEUE_FORMAT = "%i|%T|%S|%N|%r"
 SACCT_FORMAT = "JobIDRaw,State,Start,NodeList,Reason"
 """The same for sacct, which is asked about jobs that squeue doesn't know any more."""
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2})(?::\d{2})?", re.ASCII)
+_FIELD = re.compile(r"(?:^|\s)([A-Za-z/:]+)=(\S*)")
 _NOTHING = frozenset({"", "N/A", "None", "none", "(null)", "Unknown", "None assigned"})
 _ADVICE: Mapping[str, str] = {
     "JobHeldUser": "it is held; 'scontrol release {job}' lets it go",
@@ -61,6 +62,11 @@ def _jobs(text: str) -> Iterator[QueuedJob]:
             () if nodes in _NOTHING else host_names(nodes),
             None if reason in _NOTHING else reason,
         )
+
+
+def fields_of(text: str) -> Mapping[str, str]:
+    """Read what `scontrol show --oneliner` prints of one thing; of values with blanks in them the first word."""
+    return dict(found.groups() for found in _FIELD.finditer(text))  # type: ignore[misc]
 
 
 def waiting_text(job: QueuedJob, today: str) -> str:

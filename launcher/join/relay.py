@@ -117,6 +117,8 @@ class Relay:
                 self._keep(config)
             case joining.Fence():
                 self._end_node()
+                if self._signals:
+                    self._end(128 + signal.SIGTERM)  # The others go on, and here nothing is left to do.
             case joining.Refused(reason):
                 self._say(f"this node cannot join: {reason}")
                 self._end(ExitStatus.USER_ERROR)

@@ -389,6 +389,14 @@ class StopRun:
 
 
 @dataclass(frozen=True)
+class QueuedAgain:
+    """The scheduler ends this job to start it again later: end the attempt, which another one follows."""
+
+    reason: str
+    type: Literal["queuedAgain"] = "queuedAgain"
+
+
+@dataclass(frozen=True)
 class LookAtRequests:
     """There is something new in the run's requests folder."""
 
@@ -412,7 +420,7 @@ class TerminalLog:
     type: Literal["terminalLog"] = "terminalLog"
 
 
-FromViewer = Watch | StopRun | Noticed | LookAtRequests | Rejoin | TerminalLog
+FromViewer = Watch | StopRun | QueuedAgain | Noticed | LookAtRequests | Rejoin | TerminalLog
 
 
 def pack(message: ToAgent | FromAgent | FromViewer) -> dict[str, Any]:

@@ -6,13 +6,14 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from regiment.distribution.slurm.queue import SACCT_FORMAT, SQUEUE_FORMAT, QueuedJob, read_jobs
+from regiment.distribution.slurm.queue import SACCT_FORMAT, SQUEUE_FORMAT, QueuedJob, fields_of, read_jobs
 from regiment.jobs.errors import NodeError, UserError
 
 _LIMIT = 60.0
 """Seconds that a busy controller may take for an answer; Slurm's own commands give up at some point too."""
 _OUT_OF_REACH = ("Unable to contact", "Socket timed out", "Connection refused", "Communication connection failure")
 _KNOWS_NOT = ("Invalid job id", "accounting storage is disabled")
+_ENDS = {"TimeLimit": "the time that Slurm gave its job was up"}
 _SPEAKS_OTHERWISE = ("SQUEUE_", "SACCT_", "SLURM_TIME_FORMAT", "SBATCH_")
 """A user's own settings for how these commands ask and print."""
 
@@ -50,11 +51,18 @@ def find_job(job_id: str) -> QueuedJob | None:
 
 def node_address(name: str) -> str:
     """Give the name or address by which a node's peers reach it."""
-    done = _run(("scontrol", "show", "node", "--oneliner", name))
-    for word in done.stdout.split():
-        if word.startswith("NodeAddr="):
-            return word.partition("=")[2]
-    return name
+    return fields_of(_run(("scontrol", "show", "node", "--oneliner", name)).stdout).get("NodeAddr", name)
+
+
+def why_it_ends(job_id: str, starts: int) -> tuple[str, bool]:
+    """Say why Slurm ends a job that has been started so often before, and whether it will start it again."""
+    try:
+        job = fields_of(_run(("scontrol", "show", "job", "--oneliner", job_id)).stdout)
+    except NodeError:
+        job = {}
+    if job.get("Restarts", "").isdecimal() and int(job["Restarts"]) > starts:
+        return "Slurm has queued its job again", True
+    return _ENDS.get(job.get("Reason", ""), "Slurm has ended its job, as scancel does"), False
 
 
 def scancel(job_id: str, *flags: str) -> None:

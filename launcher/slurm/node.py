@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from regiment.jobs.errors import ExitStatus, NodeError, UserError
 from regiment.jobs.files import replace_json
 from regiment.jobs.lock import RecordLock, try_lock
 from regiment.jobs.plain import from_plain
-from regiment.jobs.record import RunRecord, SchedulerRecord, read_record, write_record
+from regiment.jobs.record import RunRecord, RunStatus, SchedulerRecord, read_record, write_record
 from regiment.jobs.spec import JobSpec
 from regiment.jobs.workspace import RunFolder, Workspace
 
@@ -30,6 +31,7 @@ from ..join.dialing import dial
 from ..join.listening import listen
 from ..join.relay import Relay
 from ..mpi import find_mpirun
+from ..node import messages
 from ..node.runkey import read_key
 from ..view import choose_view
 from ..viewer import Viewer
@@ -47,8 +49,10 @@ class Task:
     """A task of Slurm's, one a node."""
 
     job_id: str
-    start: str
-    """Which start of the job it is, and which of its steps: a job that is queued again keeps its number."""
+    restarts: int
+    """How often the job has been started before: one that is queued again keeps its number."""
+    step: str
+    """Which of its steps this is."""
     rank: int
     nodes: int
     node_name: str
@@ -65,8 +69,8 @@ def task_of(environ: Mapping[str, str]) -> Task:
     if missing:
         raise UserError(f"{missing[0]} is not set; --run-folder is for tasks that Slurm's srun starts, one a node")
     job_id, rank, nodes, node_name = (environ[name] for name in names)
-    start = f"{environ.get('SLURM_RESTART_COUNT', '0')}.{environ.get('SLURM_STEP_ID', '0')}"
-    return Task(job_id, start, int(rank), int(nodes), node_name)
+    restarts, step = environ.get("SLURM_RESTART_COUNT", "0"), environ.get("SLURM_STEP_ID", "0")
+    return Task(job_id, int(restarts), step, int(rank), int(nodes), node_name)
 
 
 def be_a_node(root: Path, start_timeout: float, say: Say) -> int:
@@ -107,7 +111,29 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
             )
             connection = coordinator.take_up(order, folder, lock, listener)
     view = choose_view(sys.stdout, sys.stderr, True, folder.root)
-    return Viewer(folder, connection, view).run(owns_run=True)
+    viewer = Viewer(folder, connection, view)
+    try:
+        return viewer.run(owns_run=True, on_term=_Ending(task, viewer))
+    except NodeError:
+        if read_record(folder.record).status is not RunStatus.QUEUED:
+            raise
+        return int(ExitStatus.PREEMPTED)  # It has left the run to the queue, and its next attempt to another.
+
+
+class _Ending:
+    """What node 0 does when Slurm ends the job, which it may say more than once."""
+
+    def __init__(self, task: Task, viewer: Viewer) -> None:
+        self._task = task
+        self._viewer = viewer
+        self._is_known = False
+
+    def __call__(self) -> None:
+        if self._is_known:
+            return
+        self._is_known = True
+        reason, is_queued_again = commands.why_it_ends(self._task.job_id, self._task.restarts)
+        self._viewer.tell(messages.QueuedAgain(reason) if is_queued_again else messages.StopRun(reason))
 
 
 def _locked(folder: RunFolder) -> RecordLock:
@@ -122,9 +148,13 @@ def _locked(folder: RunFolder) -> RecordLock:
 
 def _taken_up(folder: RunFolder, task: Task) -> RunRecord:
     """Give the record with the job in it, which the submitter may have been killed before he could write."""
-    record = read_record(folder.record)
+    old = record = read_record(folder.record)
     if record.scheduler is None:
         record = replace(record, scheduler=SchedulerRecord("slurm", task.job_id))
+    if task.restarts and record.coordinator is not None and not record.status.is_terminal:
+        # The coordinator was killed with its node. Slurm starts a job again only when nothing of it is left anywhere.
+        record = replace(record, attempt=record.attempt + 1, coordinator=None, nodes=(), preempting=None)
+    if record is not old:
         with changing(folder.workspace, [folder.run_id]):
             write_record(folder.record, record)
     return record
@@ -134,6 +164,8 @@ def _taken_up(folder: RunFolder, task: Task) -> RunRecord:
 
 
 def _other(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say: Say) -> int:
+    # Slurm tells all tasks of a job at once. Node 0 ends the run on all nodes; none may look like the cause of that.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     host, port = _meeting(folder, task, start_timeout)
     place = Place(task.nodes, task.rank, host, port, str(folder.key), "Slurm's job")
     connection = dial(place, key, start_timeout, say)
@@ -141,8 +173,11 @@ def _other(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
 
 
 def _write_meeting(folder: RunFolder, task: Task, address: str, port: int) -> None:
-    meeting = {"jobId": task.job_id, "start": task.start, "address": address, "port": port}
-    replace_json(folder.meeting, meeting)
+    replace_json(folder.meeting, {**_which(task), "address": address, "port": port})
+
+
+def _which(task: Task) -> dict[str, Any]:
+    return {"jobId": task.job_id, "restarts": task.restarts, "step": task.step}
 
 
 def _meeting(folder: RunFolder, task: Task, limit: float) -> tuple[str, int]:
@@ -150,7 +185,7 @@ def _meeting(folder: RunFolder, task: Task, limit: float) -> tuple[str, int]:
     deadline = time.monotonic() + limit
     while True:
         found = _read_meeting(folder)
-        if (found.get("jobId"), found.get("start")) == (task.job_id, task.start):
+        if found.items() >= _which(task).items():
             return str(found["address"]), int(found["port"])
         if read_record(folder.record).status.is_terminal:
             raise NodeError(f"run {folder.run_id} has ended before its nodes came")

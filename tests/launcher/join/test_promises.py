@@ -140,6 +140,7 @@ def test_a_node_tells_an_impostor_nothing_but_its_proof(lab: Lab) -> None:
     assert len(answers) > 0 and impostor.heard == []
 
 
+@pytest.mark.slow
 def test_nobody_can_stand_between_a_node_and_its_coordinator(lab: Lab) -> None:
     nodes = Joined(lab, 2)
     first = nodes.start(0, "--start-timeout", "5", "--", "true")
