@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from ..node.tag import earlier_tags
 from .dialing import Connection
 from .stopgrace import LAST_WORDS, rank_grace
 
+_EARLIER_LIMIT, _LOOK = 10.0, 0.1
+"""Seconds that an earlier life of the node has to end by itself, and between two looks whether it has."""
 _KILL_LIMIT = 3.0
 """Seconds in which what an earlier life of the node has left must be dead."""
 _CLEAN_LIMIT = 15.0
@@ -114,7 +117,7 @@ class Relay:
                 if text is not None:
                     self._say(text)
             case joining.Keep(config):
-                self._keep(config)
+                self._keep(config, time.monotonic() + _EARLIER_LIMIT)
             case joining.Fence():
                 self._end_node()
                 if self._signals:
@@ -126,7 +129,16 @@ class Relay:
                 self._say(text)
                 self._end(exit_status)
 
-    def _keep(self, config: NodeConfig) -> None:
+    def _keep(self, config: NodeConfig, kill_at: float) -> None:
+        """Start the node, once nothing of an earlier life of it is left; by `kill_at` that is killed."""
+        earlier = earlier_tags(config.tag)
+        if time.monotonic() < kill_at and any(processes.living_of_run(tag, None, ()) for tag in earlier):
+            # It was lost for the end of its `regiment agent` only, and still saves and tidies what it has.
+            self._loop.call_later(_LOOK, lambda: self._keep(config, kill_at))
+            return
+        for tag in earlier:
+            NodeGroup(tag).kill()
+            processes.kill_all(tag, None, (), _KILL_LIMIT)
         # Of this life alone: whoever uses such a folder last takes it away.
         self._sockets = scratch.socket_folder()
         config = replace(
@@ -138,10 +150,6 @@ class Relay:
             python=sys.executable,
             sharing=config.sharing and replace(config.sharing, hidden=hidden_folders()),
         )
-        for tag in earlier_tags(config.tag):
-            # It may have been lost for a broken connection only, and on this machine nobody has ended it yet.
-            NodeGroup(tag).kill()
-            processes.kill_all(tag, None, (), _KILL_LIMIT)
         keeper = KeeperProcess(config.python, config.zip, config.tag)
         self._node = LocalNode(self._loop, config, self._agent_ready, self._agent_gone, keeper)
 
