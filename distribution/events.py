@@ -141,6 +141,8 @@ class PreemptionNoticed:
     """The signal's name, which the processes get too."""
     grace: float | None = None
     """Seconds that the processes have, where the node is being taken away already; None for a mere notice."""
+    node: int | None = None
+    """The node that got it, where it is about that node."""
 
 
 @dataclass(frozen=True)

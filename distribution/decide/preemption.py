@@ -5,17 +5,20 @@ from __future__ import annotations
 from regiment.jobs.dataclass import replace
 
 from ..actions import Action, Say, SignalNode
-from ..events import PreemptionNoticed
+from ..events import NodeLost, PreemptionNoticed
 from ..state import BEFORE_END, NodeState, Phase, State
-from .changes import Decision, taken_away
+from .changes import Decision, taken_away, with_node
+from .nodes import can_do_without, node_lost
 from .stopping import collect, shorten, stop
 
 
 def preemption_noticed(state: State, event: PreemptionNoticed, now: float) -> Decision:
     """Pass a notice on to all processes, each signal once; a run that has none yet needs not begin.
 
-    Where a node is being taken away already, all of them are stopped.
+    Where a node is being taken away already, all of them are stopped; an elastic run goes on without it.
     """
+    if event.grace is not None and event.node is not None and _is_dispensable(state, event.node):
+        return node_lost(state, NodeLost(event.node, f"is taken away: {event.source}"), now)
     if event.grace is not None and state.phase is Phase.STOPPING:
         return shorten(state, event.grace, now)
     if event.signal in state.noticed or (state.phase not in BEFORE_END and state.phase is not Phase.BETWEEN):
@@ -33,6 +36,10 @@ def preemption_noticed(state: State, event: PreemptionNoticed, now: float) -> De
     # Nothing runs that could save anything, and what would be started now would be lost.
     state, actions = (collect if state.phase is Phase.BETWEEN else stop)(taken_away(state), now)
     return state, said + actions
+
+
+def _is_dispensable(state: State, node: int) -> bool:
+    return can_do_without(with_node(state, node, NodeState.LOST), node)
 
 
 def _working(state: State) -> tuple[int, ...]:

@@ -11,20 +11,26 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from regiment.distribution.places.place import Place
+from regiment.jobs.errors import UserError
 from regiment.jobs.record import read_record
 from regiment.jobs.workspace import Workspace
 
 from ..join.interface import name_interface
-from ..join.place import Place, find_place
 from ..join.stopgrace import rank_grace
 from ..node import scratch
 from ..node.runkey import read_key
 from .output import say
+from .place import explain_place, place_of
 from .request import workspace_of
 
 
 def agent(options: argparse.Namespace) -> int:
     """Be this machine's node of a run; node 0 is its coordinator's machine too. Gives the run's exit status."""
+    if options.explain:
+        return explain_place(options)
+    if options.output != "table" or options.query is not None:
+        raise UserError("-o and --query are for 'regiment agent --explain', which starts nothing")
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             # The first process of a container gets no signal that it has not asked for.
@@ -33,7 +39,7 @@ def agent(options: argparse.Namespace) -> int:
         from ..slurm.node import be_a_node
 
         return be_a_node(Path(options.run_folder), options.start_timeout, partial(_say, quiet=options.quiet))
-    place = find_place(os.environ)
+    place = place_of(options)
     key = read_key(place.key_file)
     return _first(options, place, key) if place.rank == 0 else _other(options, place, key)
 
@@ -46,12 +52,8 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
     from .request import check_prefix_program, read_request
     from .run import watch
 
-    fewest, most = options.nodes or (None, place.nodes)
-    if most != place.nodes:
-        from regiment.jobs.errors import UserError
-
-        raise UserError(f"--nodes says {most}, and {place.source} {place.nodes}; leave --nodes out, or correct one")
-    options.nodes = (fewest, most)
+    fewest, _ = options.nodes or (None, None)
+    options.nodes = (fewest, place.nodes)
     request = read_request(options)
     check_prefix_program(request, options)
     certificate, private_key = make_certificate()

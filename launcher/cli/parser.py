@@ -155,6 +155,11 @@ def _agent_flags(parser: argparse.ArgumentParser) -> None:
     _job_flags(parser)
     parser.set_defaults(emulated=False)
     add = parser.add_argument
+    add("--node-rank", metavar="R", help="which of the nodes this one is, from 0 (default: as its system says)")
+    add("--master", metavar="ADDRESS[:PORT]", help="where the others reach node 0 (default: as its system says)")
+    add("--key-file", metavar="FILE", help="the file with the run's key (default: REGIMENT_KEY_FILE)")
+    add("--explain", action="store_true", help="say what is found of this node's place, and start nothing")
+    add_output_flags(parser)
     add(
         "--start-timeout",
         type=_time_limit,

@@ -314,7 +314,7 @@ class Nodes:
                     # Its launcher may not notice for as long as the ranks have nothing to say to each other.
                     self._happened(events.LauncherExited(index, None, signal_name, is_daemon=True))
             case messages.Noticed(name, grace):
-                self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name, grace))
+                self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name, grace, index))
             case messages.Measured(row):
                 self._recorder.measured(row)
             case messages.LogGrew(rank, size):

@@ -29,6 +29,7 @@ class Provisions:
         self._folder = folder
         self._has_code = order.code is not None
         self._inputs = tuple(order.plan.data.inputs) if order.plan is not None else ()
+        self._numbers = tuple(map(str, range(len(self._inputs))))
         self._found: Found | None = None
         self._waiting: list[Callable[[Found], None]] | None = None
 
@@ -47,8 +48,8 @@ class Provisions:
         """Give what a node lacks; raises ProtocolError if it asks for anything else, OSError if it cannot be read."""
         for path in paths:
             top, _, rest = path.partition("/")
-            if top == "inputs" and rest.isdecimal() and int(rest) < len(self._inputs):
-                yield from files_of(self._inputs[int(rest)].source, path)
+            if top == "inputs" and rest in self._numbers:
+                yield from files_of(self._inputs[self._numbers.index(rest)].source, path)
             elif top == "code" and ".." not in path.split("/"):
                 yield from pieces_of(path, str(self._folder.root / path))
             else:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import regiment
+from regiment.distribution.places.place import Place
 from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus, ProtocolError
 
@@ -29,7 +30,6 @@ from ..node.loop import Loop
 from ..node.patience import INTERVAL, Patience
 from ..node.tag import earlier_tags
 from .dialing import Connection
-from .place import Place
 from .stopgrace import LAST_WORDS, rank_grace
 
 _KILL_LIMIT = 3.0
@@ -117,6 +117,8 @@ class Relay:
                 self._keep(config)
             case joining.Fence():
                 self._end_node()
+                if self._signals:
+                    self._end(128 + signal.SIGTERM)  # The others go on, and here nothing is left to do.
             case joining.Refused(reason):
                 self._say(f"this node cannot join: {reason}")
                 self._end(ExitStatus.USER_ERROR)

@@ -95,7 +95,7 @@ class Outflow:
     def add(self, part: dict[str, Any]) -> None:
         """Take a part, without its number, to be sent with the next `flush`."""
         self._number += 1
-        line = encode({**part, "number": self._number})
+        line = _line({**part, "number": self._number})
         self._size += len(line)
         self._unsent.append((self._number, line))
 
@@ -115,3 +115,14 @@ class Outflow:
         """Forget the parts up to that number."""
         while self._on_the_way and self._on_the_way[0][0] <= number:
             self._size -= len(self._on_the_way.popleft()[1])
+
+
+def _line(part: dict[str, Any]) -> bytes:
+    """Encode a part; its base64 needs no look at each character for what JSON has to escape, which takes longest."""
+    if part["form"] not in _IN_BASE64:
+        return encode(part)
+    data = part.pop("data").encode("ascii")
+    return b'%s,"data":"%s"}\n' % (encode(part)[: -len(b"}\n")], data)
+
+
+_IN_BASE64 = frozenset({Form.GROWN.value, Form.WHOLE.value})

@@ -23,6 +23,8 @@ from .parts import Form, Part
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LATEST = 1 << 62
 """Nanoseconds of Unix time: later ones are no time of a file."""
+_LONGEST = 4096
+"""Characters of a path, as many as the kernel takes bytes."""
 _MOST_NAMED = 20
 """Problems that are said in words before they are counted only."""
 
@@ -113,7 +115,7 @@ class Receiver:
                 raise Refused(f"{part.path!r} is none of its files")
             _HANDLERS[part.form](self, part)
         except OSError as error:
-            self._has_problem(f"{part.path}: {error.strerror or error}")
+            self._has_problem(f"{part.path[:_LONGEST]}: {error.strerror or error}")
         return True
 
     def problems(self) -> tuple[str, ...]:
@@ -319,6 +321,8 @@ _HANDLERS: dict[Form, Callable[[Receiver, Part], None]] = {
 
 
 def _names(path: str) -> tuple[str, ...]:
+    if len(path) > _LONGEST:
+        raise Refused(f"{path[:40]!r}... is longer than any path")
     names = tuple(path.split("/"))
     _check_text(path)
     if any(name in ("", ".", "..") or len(name) > 255 for name in names):

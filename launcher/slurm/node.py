@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from regiment.distribution.places.place import Place
 from regiment.jobs.changes import changing
 from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.errors import ExitStatus, NodeError, UserError
@@ -28,7 +29,6 @@ from ..coordinatorstart import CoordinatorProcess
 from ..join.certificate import make_certificate
 from ..join.dialing import dial
 from ..join.listening import listen
-from ..join.place import Place
 from ..join.relay import Relay
 from ..mpi import find_mpirun
 from ..node import messages

@@ -62,12 +62,13 @@ def test_a_rank_beyond_the_nodes_is_refused(lab: Lab) -> None:
     assert [ended(first).returncode, ended(second).returncode] == [0, 0]
 
 
+@pytest.mark.slow
 def test_a_node_that_never_comes_ends_the_run_on_all_nodes(lab: Lab) -> None:
     nodes = Joined(lab, 4)
-    started = [nodes.start(rank, "--start-timeout", "6", "--", "true") for rank in (0, 1)]
+    started = [nodes.start(rank, "--start-timeout", "8", "--", "true") for rank in (0, 1)]
     first, second = (ended(node) for node in started)
     assert (first.returncode, second.returncode) == (3, 3)
-    assert "node-2 has not come within 6 s; nor has rank 3" in first.stderr
+    assert "node-2 has not come within 8 s; nor has rank 3" in first.stderr
     assert "2 of 4 nodes here, waiting for ranks 2, 3, " in second.stderr
     assert "node-2 has not come" in second.stderr
 
@@ -85,6 +86,7 @@ def stop_relay(node: subprocess.Popen[str]) -> None:
     os.kill(node.pid, signal.SIGSTOP)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lose", "words"), [(kill_relay, "connection is broken"), (stop_relay, "does not answer")])
 def test_a_lost_node_ends_the_run_within_ten_seconds(
     lab: Lab, lose: Callable[[subprocess.Popen[str]], None], words: str
@@ -118,6 +120,7 @@ def test_nodes_that_lose_their_coordinator_end_what_they_run(lab: Lab) -> None:
     assert ended(first).returncode == 3
 
 
+@pytest.mark.slow
 def test_nodes_whose_coordinator_says_nothing_more_end_what_they_run(lab: Lab) -> None:
     first, second = all_started(lab, Joined(lab, 2))
     coordinator = lab.show("r")["coordinator"]["pid"]

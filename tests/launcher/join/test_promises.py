@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from regiment.distribution.places.place import Place
 from regiment.jobs.errors import UserError
 from regiment.launcher.coordinator.entrance import server_context
 from regiment.launcher.coordinator.network import Network
 from regiment.launcher.join.certificate import make_certificate
 from regiment.launcher.join.listening import listen
-from regiment.launcher.join.place import Place
 from regiment.launcher.node.proof import CoordinatorProof
 from regiment.launcher.node.tls import fingerprint
 
@@ -140,6 +140,7 @@ def test_a_node_tells_an_impostor_nothing_but_its_proof(lab: Lab) -> None:
     assert len(answers) > 0 and impostor.heard == []
 
 
+@pytest.mark.slow
 def test_nobody_can_stand_between_a_node_and_its_coordinator(lab: Lab) -> None:
     nodes = Joined(lab, 2)
     first = nodes.start(0, "--start-timeout", "5", "--", "true")

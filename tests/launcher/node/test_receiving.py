@@ -72,6 +72,7 @@ def below(folder: Path) -> list[str]:
         (Form.WHOLE, "collected/node-1/outputs/\0x"),
         (Form.WHOLE, "collected/node-1/outputs/\ud800"),
         (Form.WHOLE, ""),
+        (Form.FOLDER, "collected/node-1/outputs/" + "x/" * 100_000 + "x"),
         (Form.WHOLE, "collected/node-1/outputs"),
         (Form.WHOLE, "collected/node-2/outputs/x"),
         (Form.WHOLE, "outputs/x"),
@@ -86,6 +87,8 @@ def below(folder: Path) -> list[str]:
         (Form.GROWN, "metrics/deep/x"),
         (Form.GONE, "collected/node-1/outputs/x"),
         (Form.WHOLE, "logs/node-1/x"),
+        (Form.KNOWN, "code/x"),
+        (Form.SEEN, "inputs/0"),
     ],
 )
 def test_a_node_writes_its_own_files_only(tmp_path: Path, form: Form, path: str) -> None:
