@@ -38,6 +38,8 @@ def test_a_run_on_two_nodes_is_queued_started_and_shown_to_its_end(slurm_lab: Sl
         f"[node-{rank // 2} rank {rank}] rank {rank} of 4 on n{rank // 2 + 1} at {net}.1" for rank in range(4)
     ]
     assert lab.show("r")["status"] == "Completed"
+    secrets = [lab.run_folder("r") / name for name in ("run.key", "order.json")]
+    lab.wait_until(lambda: not any(path.exists() for path in secrets))
 
 
 def started(lab: SlurmLab, *flags: str) -> None:
