@@ -118,6 +118,10 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
         if read_record(folder.record).status is not RunStatus.QUEUED:
             raise
         return int(ExitStatus.PREEMPTED)  # It has left the run to the queue, and its next attempt to another.
+    finally:
+        if read_record(folder.record).status.is_terminal:
+            for secret in (folder.order, folder.key):
+                secret.unlink(missing_ok=True)  # Nobody will start it again.
 
 
 class _Ending:

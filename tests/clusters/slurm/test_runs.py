@@ -38,6 +38,8 @@ def test_a_run_on_two_nodes_is_queued_started_and_shown_to_its_end(slurm_lab: Sl
         f"[node-{rank // 2} rank {rank}] rank {rank} of 4 on n{rank // 2 + 1} at {net}.1" for rank in range(4)
     ]
     assert lab.show("r")["status"] == "Completed"
+    secrets = [lab.run_folder("r") / name for name in ("run.key", "order.json")]
+    lab.wait_until(lambda: not any(path.exists() for path in secrets))
 
 
 def started(lab: SlurmLab, *flags: str) -> None:
@@ -176,3 +178,18 @@ def test_a_job_that_is_queued_again_goes_on_as_the_runs_next_attempt(slurm_lab: 
     assert (record["status"], record["attempt"], record["scheduler"]["jobId"]) == ("Completed", 1, job_id)
     first = lab.run_folder("r") / "attempts" / "0" / "azureml-logs" / "node-1" / "70_driver_log_3.txt"
     assert first.read_text() == "attempt 0 from 0\n"
+
+
+@pytest.mark.slow
+def test_a_run_whose_time_is_up_is_told_before_and_ends_within_its_own_grace(slurm_lab: SlurmLab) -> None:
+    lab = prepared(
+        slurm_lab, "trap 'echo noticed' USR1; trap 'echo told; exit 3' TERM; while :; do sleep 3600 & wait; done"
+    )
+    # A minute is the least that Slurm gives.
+    limits = ("--set", "regiment.slurm.time=1", "--set", "regiment.slurm.signal=USR1@45")
+    done = lab.run("run", "job.yml", "--name", "r", *limits)
+    assert done.returncode == 5, done.stderr
+    assert {log_of(lab, rank) for rank in range(4)} == {"noticed\ntold\n"}
+    record = lab.show("r")
+    assert record["status"] == "Canceled"
+    assert "SIGUSR1" in record["error"]["message"]

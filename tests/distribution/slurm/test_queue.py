@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regiment.distribution.slurm.hosts import host_names
-from regiment.distribution.slurm.queue import QueuedJob, read_jobs, waiting_text
+from regiment.distribution.slurm.queue import QueuedJob, fields_of, read_jobs, waiting_text
 from regiment.distribution.slurm.states import STATES, meaning
 from regiment.jobs.errors import UserError
 from regiment.jobs.status import RunStatus
@@ -69,6 +69,12 @@ def test_the_queue_is_read_line_by_line() -> None:
         "13": QueuedJob("13", "RUNNING", "2026-11-29T10:00:00", ("n1", "n2"), None),
         "14": QueuedJob("14", "CANCELLED by 0"),
     }
+
+
+def test_what_scontrol_shows_of_a_job_is_read_by_its_fields() -> None:
+    text = "JobId=12 JobName=r UserId=me(7) JobState=COMPLETING Reason=TimeLimit Requeue=1 Restarts=1 CPUs/Task=3\n"
+    found = fields_of(text)
+    assert (found["Reason"], found["Restarts"], found["CPUs/Task"]) == ("TimeLimit", "1", "3")
 
 
 @pytest.mark.parametrize(
