@@ -139,6 +139,10 @@ class PreemptionNoticed:
     """Who got it and how, for example `its viewer got SIGUSR1`."""
     signal: str
     """The signal's name, which the processes get too."""
+    grace: float | None = None
+    """Seconds that the processes have, where the node is being taken away already; None for a mere notice."""
+    node: int | None = None
+    """The node that got it, where it is about that node."""
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,7 @@ def _options(spec: JobSpec) -> Keys:
         "early_exit": options.early_exit,
         "preemption_grace": options.preemption_grace,
         "ledger": options.ledger,
+        "slurm": dict(options.slurm),
     }
     given = {key: value for key, value in found.items() if value != getattr(usual, key, None)}
     return {key: _plain(value) for key, value in given.items()}

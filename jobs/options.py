@@ -11,6 +11,7 @@ from .complaints import check_prefix
 from .errors import UserError
 from .fields import checked, number, one_of, text, whole_number, word, yes_or_no
 from .reading import Key, Reader, Reading, Table, Value
+from .sbatch import sbatch_options
 from .shapes import list_of, section, then
 from .spec import Binding, Options, StartMethod, StopWhen
 from .supervision import early_exit, restarts, seconds
@@ -79,6 +80,7 @@ _TABLE: Table = {
     "early_exit": Key(early_exit, "what is done when some processes have ended well and the others go on"),
     "preemption_grace": Key(seconds, "seconds from a preemption notice until the processes are stopped"),
     "ledger": Key(yes_or_no, "Pythons tell of their imports, rendezvous and first step (default: false)"),
+    "slurm": Key(sbatch_options, "options of sbatch by their long names, for a compute target of type slurm"),
 }
 options: Reader = section(_TABLE)
 _OF_DISTRIBUTION = ("chief", "evaluator")

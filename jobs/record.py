@@ -73,6 +73,15 @@ class CoordinatorRecord:
 
 
 @dataclass(frozen=True)
+class SchedulerRecord:
+    """The job of a scheduler that a run is."""
+
+    kind: str
+    """`slurm`."""
+    job_id: str
+
+
+@dataclass(frozen=True)
 class NodeRecord:
     """One node of the run and the processes that keep it."""
 
@@ -162,6 +171,8 @@ class RunRecord:
     coordinator: CoordinatorRecord | None = None
     owner: Owner | None = None
     """The process that keeps a run which has no coordinator."""
+    scheduler: SchedulerRecord | None = None
+    """Where its nodes come from, if a scheduler gives them."""
     nodes: tuple[NodeRecord, ...] = ()
     source_directory: str | None = None
     """The folder the code was taken from, as it was given."""

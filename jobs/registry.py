@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from .dataclass import dataclass
+from .dataclass import dataclass, field
 from .errors import UserError
 from .files import private_folder, replace_json
 from .plain import PlainError, from_plain, to_plain
 from .record import utc_text
+from .spec import SbatchOptions
 from .workspace import NAME_RULE, Workspace, is_name
 
 T = TypeVar("T")
@@ -46,6 +47,10 @@ class Compute:
 
     name: str
     type: str
+    sbatch: SbatchOptions = field(default_factory=dict)
+    """What jobs for it ask of Slurm, where a job does not say otherwise; for type slurm."""
+    python: str | None = None
+    """The Python on its nodes; None for the submitter's."""
 
 
 # --- data -------------------------------------------------------------------------------------------

@@ -181,6 +181,10 @@ class EarlyExit:
     """When the run is failed for it, or None for never."""
 
 
+SbatchOptions = Mapping[str, str | bool]
+"""Options of Slurm's sbatch by their long names; True for one without a value, False for one to leave out."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What Azure's schema lacks: the job file's `regiment:` key and the flags of the same names."""
@@ -211,6 +215,8 @@ class Options:
     """Seconds the processes have after a preemption notice before they are stopped; None for as long as they get."""
     ledger: bool = False
     """Whether the processes' Pythons tell when they are up, have imported, have met and have made a first step."""
+    slurm: SbatchOptions = field(default_factory=dict)
+    """For a compute target of type slurm; they go before the target's own."""
 
 
 def starts_through_torchrun(kind: Distribution, options: Options) -> bool:

@@ -130,6 +130,31 @@ class RunFolder:
         return self.root / "record.lock"
 
     @property
+    def order(self) -> Path:
+        """What node 0 is to make of it, for a run that nobody waits for there; secrets are in it, so mode 0600."""
+        return self.root / "order.json"
+
+    @property
+    def key(self) -> Path:
+        """The run's key, where its nodes share this folder; mode 0600."""
+        return self.root / "run.key"
+
+    @property
+    def meeting(self) -> Path:
+        """Where node 0 listens, for the others to read."""
+        return self.root / "meeting.json"
+
+    @property
+    def batch_script(self) -> Path:
+        """What was submitted to Slurm."""
+        return self.root / "slurm.sh"
+
+    @property
+    def batch_log(self) -> Path:
+        """What Slurm's srun and the agents it started had to say."""
+        return self.own_logs / "slurm.log"
+
+    @property
     def workspace(self) -> Workspace:
         """The workspace it is in."""
         return Workspace(self.root.parent.parent)

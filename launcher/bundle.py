@@ -62,11 +62,16 @@ _PARTS = (
     "launcher/rundefinition.py",
     "launcher/runs.py",
     "launcher/sdk",
+    "launcher/slurm/__init__.py",
+    "launcher/slurm/commands.py",
+    "launcher/slurm/truth.py",
     "launcher/taken.py",
     "launcher/waiting.py",
     "launcher/zips.py",
 )
 """What travels; an import contract keeps it to the standard library."""
+_STAYS = ("distribution/places/",)
+"""What only the command that a container starts with needs, and that is installed where it runs."""
 _EPOCH = (2020, 1, 1, 0, 0, 0)
 
 
@@ -113,7 +118,7 @@ def _files(root: Path) -> list[str]:
     for part in _PARTS:
         found = sorted((root / part).rglob("*.py")) if (root / part).is_dir() else [root / part]
         names += [str(path.relative_to(root)) for path in found]
-    return names
+    return [name for name in names if not name.startswith(_STAYS)]
 
 
 def _write(path: Path, sources: dict[str, bytes]) -> None:

@@ -67,6 +67,10 @@ class CoordinatorProcess:
             raise NodeError(f"the coordinator did not take up the run; {folder.own_logs / 'coordinator.log'} says why")
         return connection
 
+    def dismiss(self) -> None:
+        """Let it end: nobody has an order for it after all."""
+        self._connection.close()
+
 
 def start_early(workspace: Workspace) -> CoordinatorProcess | None:
     """Start one before anybody has looked at the job, where an earlier run has packed what it is started from."""

@@ -54,6 +54,7 @@ def details(folder: RunFolder, record: RunRecord) -> dict[str, Any]:
         "logFiles": log_files(folder),
         "submittedBy": record.submitted_by,
         "folder": str(folder.root),
+        "scheduler": to_plain(record.scheduler),
         "coordinator": to_plain(record.coordinator) if living else None,
         "nodes": [_node(to_plain(node), living) for node in record.nodes],
         "processes": [_process(row, living) for row in process_rows(folder)],

@@ -47,6 +47,10 @@ def as_it_is(record: RunRecord) -> RunRecord:
     if record.owner is not None and is_dead(record.owner):
         who = f"process {record.owner.pid} on {record.owner.host}"
         return _failed(record, RunError(f"{who}, which kept the run, ended without completing it"))
+    if record.scheduler is not None:
+        from .slurm.truth import as_slurm_says
+
+        return as_slurm_says(record)
     if record.coordinator is None or not is_dead(record.coordinator.owner):
         return record
     owner = f"process {record.coordinator.pid} on {record.coordinator.host}"
@@ -54,6 +58,11 @@ def as_it_is(record: RunRecord) -> RunRecord:
     if record.status is RunStatus.NOT_STARTED:
         message = f"never started: {owner} ended while it was submitting the run"
     return _failed(record, RunError(message, log="logs/azureml/coordinator.log"))
+
+
+def is_over(record: RunRecord) -> bool:
+    """Say whether a run has ended, or nobody is left who could tell how."""
+    return record.status.is_terminal or (record.scheduler is not None and record.exit_status is not None)
 
 
 def _failed(record: RunRecord, error: RunError) -> RunRecord:
@@ -64,6 +73,8 @@ def connect(record: RunRecord) -> socket.socket | None:
     """Connect to a run's coordinator; None where it has gone or has not come yet."""
     if record.coordinator is None or record.coordinator.socket is None:
         return None
+    if record.coordinator.boot_id != processes.boot_id():
+        return None  # It is on another machine, or was before this one was started.
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(record.coordinator.socket)

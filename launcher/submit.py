@@ -8,6 +8,7 @@ import pwd
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from regiment.distribution.tasks import node_slots
@@ -16,7 +17,7 @@ from regiment.jobs.current_form import command_text
 from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.errors import UserError
 from regiment.jobs.files import private_folder, replace_file
-from regiment.jobs.lock import lock_new
+from regiment.jobs.lock import RecordLock, lock_new
 from regiment.jobs.record import CoordinatorRecord, RunRecord, RunStatus, read_record, utc_text, write_record
 from regiment.jobs.spec import JobSpec, starts_through_torchrun
 from regiment.jobs.workspace import RunFolder, Workspace
@@ -83,17 +84,9 @@ def submit(
     check_launcher(spec)
     check_files(spec.instance_count)
     mpirun = find_mpirun(spec)
-    run_id = _make_workspace(spec, workspace)
+    run_id = make_workspace(spec, workspace)
     coordinator = coordinator or CoordinatorProcess(packed_agent(workspace.cache))
-    with changing(workspace, [run_id]):
-        folder = make_folder(workspace, run_id)
-        try:
-            lock = lock_new(folder.lock)
-            notes = _fill_folder(spec, job_text, workspace, folder, attached, origin or Origin())
-        except BaseException:
-            # A run that was never started leaves nothing, and its name is free again.
-            _remove(folder)
-            raise
+    folder, lock, notes = make_run(spec, job_text, workspace, run_id, attached=attached, origin=origin)
     order = Order(
         spec=replace(spec, code=spec.code or spec.code_url),
         workspace=str(workspace.root),
@@ -109,6 +102,33 @@ def submit(
     with lock:
         listener = joining.listener if joining else None
         return Submission(folder, coordinator.take_up(order, folder, lock, listener), notes)
+
+
+def make_run(
+    spec: JobSpec,
+    job_text: str,
+    workspace: Workspace,
+    run_id: str,
+    *,
+    attached: bool,
+    origin: Origin | None = None,
+    finish: Callable[[RunFolder], None] = lambda folder: None,
+) -> tuple[RunFolder, RecordLock, tuple[str, ...]]:
+    """Make a run's folder and take the lock on its record; gives what there is to say about its snapshot, too.
+
+    `finish` does what else has to succeed for there to be such a run.
+    """
+    with changing(workspace, [run_id]):
+        folder = make_folder(workspace, run_id)
+        try:
+            lock = lock_new(folder.lock)
+            notes = _fill_folder(spec, job_text, workspace, folder, attached, origin or Origin())
+            finish(folder)
+        except BaseException:
+            # A run that was never started leaves nothing, and its name is free again.
+            _remove(folder)
+            raise
+    return folder, lock, notes
 
 
 def _fill_folder(
@@ -152,7 +172,7 @@ def check_launcher(spec: JobSpec) -> None:
         )
 
 
-def _make_workspace(spec: JobSpec, workspace: Workspace) -> str:
+def make_workspace(spec: JobSpec, workspace: Workspace) -> str:
     """Make the folders that all runs share, and give this one's id."""
     try:
         for path in (workspace.runs, workspace.store, workspace.cache):

@@ -34,7 +34,16 @@ _LAST_WORDS_LIMIT = 5.0
 class Viewer:
     """One person's look at one run."""
 
-    def __init__(self, folder: RunFolder, connection: socket.socket, view: View, loop: Loop | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        connection: socket.socket,
+        view: View,
+        loop: Loop | None = None,
+        node_grace: float | None = None,
+    ) -> None:
+        """`node_grace` is what processes have where SIGTERM says that this very node is being taken away."""
+        self._node_grace = node_grace
         self._loop = loop or Loop()
         self._folder = folder
         self._view = view
@@ -61,15 +70,17 @@ class Viewer:
         """Say something to the run's coordinator."""
         self._channel.send(messages.pack(message))
 
-    def run(self, *, owns_run: bool) -> int:
+    def run(self, *, owns_run: bool, on_term: Callable[[], None] | None = None) -> int:
         """Show the run until it has ended; gives the exit status.
 
-        `owns_run` passes signals on to the run; a mere onlooker just goes.
+        `owns_run` passes signals on to the run; a mere onlooker just goes. `on_term` is what to do on SIGTERM instead.
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
                 continue  # As nohup wants it, and a shell for what it starts in the background.
             self._loop.on_signal(number, self._interrupted(number) if owns_run else self._leave(number))
+        if on_term is not None:
+            self._loop.on_signal(signal.SIGTERM, on_term)
         if os.getpid() == 1:
             # In a container of its own: whatever loses its parent there is left to us.
             self._loop.on_signal(signal.SIGCHLD, reap_orphans)
@@ -151,6 +162,9 @@ class Viewer:
             self._signal = self._signal or number
             if self._interrupts > 2:
                 self._give_up()
+                return
+            if number is signal.SIGTERM and self._node_grace is not None and self._interrupts == 1:
+                self.tell(messages.Noticed(number.name, self._node_grace))
                 return
             reason = f"cancelled by {name or _SHOWN.get(number, number.name)}"
             grace = _HANG_UP_GRACE if number is signal.SIGHUP else None

@@ -10,7 +10,7 @@ from regiment.jobs.record import RunRecord
 from regiment.jobs.workspace import RunFolder
 
 from . import runs
-from .liveness import connect
+from .liveness import connect, is_over
 from .node import messages
 from .node.channel import encode
 
@@ -24,7 +24,7 @@ def wait_for_end(folder: RunFolder, deadline: float = math.inf) -> RunRecord:
     while True:
         record = runs.read_run(folder)
         left = deadline - time.monotonic()
-        if record.status.is_terminal or left <= 0:
+        if is_over(record) or left <= 0:
             return record
         if not _wait_for_hang_up(record, deadline):
             time.sleep(min(pause, left))

@@ -29,6 +29,14 @@ def stop(state: State, now: float, grace: float | None = None) -> Decision:
     return state, actions + more
 
 
+def shorten(state: State, grace: float, now: float) -> Decision:
+    """Give processes that are being stopped less time than they had."""
+    if state.kill_at is None or state.kill_at <= now + grace:
+        return state, ()
+    state = replace(state, kill_at=now + grace, patience_until=now + grace + STOP_MARGIN)
+    return state, tuple(StopNode(node, grace) for node in alive(state, NodeState.STOPPED))
+
+
 def settle(state: State, now: float) -> Decision:
     """Move to the next phase if every node that still lives has done its part of this one."""
     if state.phase is Phase.STOPPING and not any_alive(state, NodeState.STOPPED):

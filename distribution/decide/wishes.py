@@ -11,7 +11,7 @@ from .changes import Decision, alive, taken_away
 from .early import early_time_passed
 from .nodes import node_lost
 from .restarts import resume
-from .stopping import STOP_MARGIN, collect, release, stop
+from .stopping import STOP_MARGIN, collect, release, shorten, stop
 
 
 def stop_requested(state: State, event: StopRequested, now: float) -> Decision:
@@ -25,7 +25,7 @@ def stop_requested(state: State, event: StopRequested, now: float) -> Decision:
     if state.phase is Phase.BETWEEN:
         return collect(replace(state, canceled=event.reason), now)
     if state.phase is Phase.STOPPING and event.grace is not None:
-        return _shorten(state, event.grace, now)
+        return shorten(state, event.grace, now)
     if state.phase not in BEFORE_END:
         return state, ()
     if not event.is_persons:
@@ -33,14 +33,6 @@ def stop_requested(state: State, event: StopRequested, now: float) -> Decision:
     if state.cause is None and state.canceled is None:
         state = replace(state, canceled=event.reason)
     return stop(state, now, event.grace)
-
-
-def _shorten(state: State, grace: float, now: float) -> Decision:
-    """Give processes that are being stopped less time than they had."""
-    if state.kill_at is None or state.kill_at <= now + grace:
-        return state, ()
-    state = replace(state, kill_at=now + grace, patience_until=now + grace + STOP_MARGIN)
-    return state, tuple(StopNode(node, grace) for node in alive(state, NodeState.STOPPED))
 
 
 def _hurry(state: State, event: StopRequested, now: float) -> Decision:

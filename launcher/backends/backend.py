@@ -67,8 +67,11 @@ class Backend(Protocol):
     hidden: tuple[str, ...]
     """Folders that its nodes are not to see, as if they were other machines."""
 
-    def open(self, loop: Loop, note: Callable[[str], None]) -> None:
-        """Begin, before the first node is started; `note` hears what a person should know."""
+    def open(self, loop: Loop, note: Callable[[str], None], on_return: Callable[[], None]) -> None:
+        """Begin, before the first node is started.
+
+        `note` hears what a person should know, `on_return` that a lost node has come back by itself.
+        """
 
     def share(self, index: int) -> Share:
         """Give what a node has of its machine, as far as that is known by now."""

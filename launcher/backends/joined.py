@@ -49,8 +49,9 @@ class JoinedNodes:
         self._links: set[_Link] = set()
         self._then: Callable[[], None] | None = None
 
-    def open(self, loop: Loop, note: Callable[[str], None]) -> None:
+    def open(self, loop: Loop, note: Callable[[str], None], on_return: Callable[[], None]) -> None:
         """Let nodes in from now on."""
+        self._on_return = on_return
         self._loop = loop
         self._note = note
         self._entrance = Entrance(loop, self._listener, self._network, self._arrived, note)
@@ -119,7 +120,12 @@ class JoinedNodes:
         self._here[link.rank] = link
         if link.rank in self._awaited:
             self._begin(link)
-        self._tell_who_is_missing()
+            self._tell_who_is_missing()
+            return
+        # It was lost and is back: the run may want it for its next attempt, or among those that went on without it.
+        link.is_free = True
+        self._note(f"node-{link.rank} is back: {join.host} ({link.peer})")
+        self._on_return()
 
     def _objection(self, link: _Link, join: joining.Join) -> str | None:
         rank = link.rank
@@ -136,8 +142,6 @@ class JoinedNodes:
                 f"node rank {rank} is taken: {other.host} ({other.peer}) has it, and {join.host} ({link.peer}) "
                 "wants it too; give each node a REGIMENT_NODE_RANK of its own"
             )
-        if rank not in self._awaited:
-            return f"the run goes on without node {rank}, which was lost"
         return None
 
     def _begin(self, link: _Link) -> None:

@@ -34,7 +34,7 @@ class LocalNodes:
         self.hidden = hidden_folders()
         self.may_be_apart = bool(self.hidden)
 
-    def open(self, loop: Loop, note: Callable[[str], None]) -> None:
+    def open(self, loop: Loop, note: Callable[[str], None], on_return: Callable[[], None]) -> None:
         """Do nothing: nobody comes by himself."""
 
     def share(self, index: int) -> Share:

@@ -6,26 +6,40 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
+from regiment.distribution.places.place import Place
+from regiment.jobs.errors import UserError
 from regiment.jobs.record import read_record
+from regiment.jobs.workspace import Workspace
 
-from ..join.dialing import dial
-from ..join.place import Place, find_place
-from ..join.relay import NodeFolder, Relay
+from ..join.interface import name_interface
+from ..join.stopgrace import rank_grace
 from ..node import scratch
 from ..node.runkey import read_key
 from .output import say
+from .place import explain_place, place_of
 from .request import workspace_of
 
 
 def agent(options: argparse.Namespace) -> int:
     """Be this machine's node of a run; node 0 is its coordinator's machine too. Gives the run's exit status."""
+    if options.explain:
+        return explain_place(options)
+    if options.output != "table" or options.query is not None:
+        raise UserError("-o and --query are for 'regiment agent --explain', which starts nothing")
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             # The first process of a container gets no signal that it has not asked for.
             signal.signal(number, lambda number, _: sys.exit(128 + number))
-    place = find_place(os.environ)
+    if options.run_folder is not None:
+        from ..slurm.node import be_a_node
+
+        return be_a_node(Path(options.run_folder), options.start_timeout, partial(_say, quiet=options.quiet))
+    place = place_of(options)
     key = read_key(place.key_file)
     return _first(options, place, key) if place.rank == 0 else _other(options, place, key)
 
@@ -38,16 +52,13 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
     from .request import check_prefix_program, read_request
     from .run import watch
 
-    fewest, most = options.nodes or (None, place.nodes)
-    if most != place.nodes:
-        from regiment.jobs.errors import UserError
-
-        raise UserError(f"--nodes says {most}, and {place.source} {place.nodes}; leave --nodes out, or correct one")
-    options.nodes = (fewest, most)
+    fewest, _ = options.nodes or (None, None)
+    options.nodes = (fewest, place.nodes)
     request = read_request(options)
     check_prefix_program(request, options)
     certificate, private_key = make_certificate()
     listener, address = listen(place)
+    name_interface(address, os.environ)
     network = Network(address, key.hex(), certificate, private_key, options.start_timeout)
     with listener:
         submission = submit(
@@ -59,7 +70,7 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
         )
     for note in (*request.notes, *submission.notes):
         say(f"regiment: {note}", quiet=options.quiet)
-    folder, status = watch(submission, options)
+    folder, status = watch(submission, options, rank_grace(options.stop_grace))
     if options.pass_exit_code:
         code = read_record(folder.record).job_exit_code
         return status if code is None else code
@@ -67,15 +78,33 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
 
 
 def _other(options: argparse.Namespace, place: Place, key: bytes) -> int:
-    from ..bundle import packed_agent
+    from ..join.dialing import dial
+    from ..join.relay import Relay
 
     tell = partial(_say, quiet=options.quiet)
-    connection = dial(place, key, options.start_timeout, tell)
-    folder = NodeFolder(scratch.socket_folder(), packed_agent(workspace_of(options).cache))
+    with _packed_agent(workspace_of(options)) as zip_path:
+        connection = dial(place, key, options.start_timeout, tell)
+        name_interface(connection.address, os.environ)
+        return Relay(place, connection, zip_path, options.stop_grace, tell).run()
+
+
+@contextmanager
+def _packed_agent(workspace: Workspace) -> Iterator[Path]:
+    """Give the packed agent, in the workspace where one can be: a node may have nothing but a folder for sockets."""
+    from ..bundle import packed_agent
+
     try:
-        return Relay(place, connection, folder, tell).run()
+        kept = packed_agent(workspace.cache)
+    except OSError:
+        kept = None
+    if kept is not None:
+        yield kept
+        return
+    folder = scratch.socket_folder()
+    try:
+        yield packed_agent(Path(folder))
     finally:
-        scratch.remove(folder.sockets)
+        scratch.remove(folder)
 
 
 def _say(text: str, *, quiet: bool) -> None:

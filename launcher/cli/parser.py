@@ -10,7 +10,9 @@ from functools import cache
 
 from .output import add_output_flags
 
-LATER_COMPUTES = ("ssh", "slurm", "kubernetes")
+COMPUTES = ("local", "slurm")
+"""Types of compute targets that jobs can run on."""
+LATER_COMPUTES = ("ssh", "kubernetes")
 """Types of compute targets that are known by name only."""
 DATA_KINDS = ("uri_file", "uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
 
@@ -153,6 +155,11 @@ def _agent_flags(parser: argparse.ArgumentParser) -> None:
     _job_flags(parser)
     parser.set_defaults(emulated=False)
     add = parser.add_argument
+    add("--node-rank", metavar="R", help="which of the nodes this one is, from 0 (default: as its system says)")
+    add("--master", metavar="ADDRESS[:PORT]", help="where the others reach node 0 (default: as its system says)")
+    add("--key-file", metavar="FILE", help="the file with the run's key (default: REGIMENT_KEY_FILE)")
+    add("--explain", action="store_true", help="say what is found of this node's place, and start nothing")
+    add_output_flags(parser)
     add(
         "--start-timeout",
         type=_time_limit,
@@ -160,6 +167,14 @@ def _agent_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="for all nodes to come (default: 600)",
     )
+    add(
+        "--stop-grace",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="between SIGTERM and SIGKILL from whoever started this, in which all has to end (default: 10)",
+    )
+    add("--run-folder", metavar="DIR", help="in a task of Slurm's: the folder of a run that was submitted to it")
     add("--quiet", "-q", action="store_true", help="print errors only")
     add("--pass-exit-code", action="store_true", help="end with the exit code of the process that failed first")
 
@@ -353,9 +368,21 @@ def _compute_flags(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("add", "show", "remove"):
         add[name].add_argument("name", metavar="NAME")
-    add["add"].add_argument("--type", required=True, choices=("local", *LATER_COMPUTES), help="what it is")
+    add["add"].add_argument("--type", required=True, choices=(*COMPUTES, *LATER_COMPUTES), help="what it is")
+    _slurm_flags(add["add"].add_argument_group("of type slurm, all but --python options of sbatch"))
     for name in ("list", "show"):
         add_output_flags(add[name])
+
+
+def _slurm_flags(parser: argparse._ActionsContainer) -> None:
+    add = parser.add_argument
+    add("--partition", metavar="P", help="where jobs are queued")
+    add("--account", metavar="A", help="who is charged")
+    add("--time", metavar="T", help="how long a job may take, as Slurm writes it: 90 (minutes), 12:00:00, 2-00:00:00")
+    add("--gpus-per-node", metavar="N", help="GPUs a node, such as 8 or a100:8")
+    add("--cpus-per-node", metavar="N", type=_positive, help="processors a node (default: one a process)")
+    add("--sbatch", action="append", default=[], metavar="OPTION[=VALUE]", help="any other option; may be repeated")
+    add("--python", metavar="PATH", help="the Python on its nodes (default: the one that submits)")
 
 
 def _group(parser: argparse.ArgumentParser, actions: dict[str, tuple[str, str]]) -> dict[str, argparse.ArgumentParser]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from regiment.distribution.planner import make_plan, masked_plan, wants_ports
@@ -13,12 +14,13 @@ from regiment.jobs.current_form import current_form
 from regiment.jobs.placement import Node, Placement
 from regiment.jobs.plain import to_plain
 
+from ..backends.backend import Share
 from ..backends.machine import machine_shares
 from ..mpi import find_mpirun
 from ..node.processes import numa_nodes
 from ..submit import check_launcher
 from .output import answer, say
-from .request import check_prefix_ranks, read_request
+from .request import Request, check_prefix_ranks, read_request, workspace_of
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -27,7 +29,8 @@ def plan(options: argparse.Namespace) -> int:
     for note in request.notes:
         say(f"regiment: {note}")
     spec = request.spec
-    check_launcher(spec)
+    if request.compute.python is None:
+        check_launcher(spec)
     nodes = tuple(
         Node(
             index=index,
@@ -36,24 +39,51 @@ def plan(options: argparse.Namespace) -> int:
             address=f"{{address of node-{index}}}",
             slots=slots,
             cpus=share.cpus,
-            python=sys.executable,
+            python=request.compute.python or sys.executable,
             gpus=share.gpus,
             shares_gpus=share.shares_gpus,
             numa=numa_nodes(),
             ports=(f"{{port of node-{index}}}",) * slots if wants_ports(spec) else (),
             data=f"{{data of node-{index}}}",
         )
-        for index, (share, slots) in enumerate(zip(machine_shares(spec.instance_count), node_slots(spec), strict=True))
+        for index, (share, slots) in enumerate(zip(_shares(request), node_slots(spec), strict=True))
     )
     placement = Placement(nodes, "{port}")
     planned = masked_plan(make_plan(spec, placement, spec.name or "{run id}", 0, find_mpirun(spec)))
+    script = _script(request, options)
     if options.output == "table" and options.query is None:
         from .plan_text import plan_text
 
+        if script is not None:
+            print(f"{script}\n# --- what the agents would start on the nodes that Slurm gives:\n")
         print(plan_text(planned, os.environ))
     else:
-        answer(options, to_plain(planned))
+        answer(options, to_plain(planned) if script is None else {**to_plain(planned), "sbatch": script})
     return 0
+
+
+def _shares(request: Request) -> Sequence[Share]:
+    """Give what each node has; of nodes that Slurm gives only what is asked for is known."""
+    spec = request.spec
+    if request.compute.type != "slurm":
+        return machine_shares(spec.instance_count)
+    from regiment.distribution.slurm.script import asked_share
+
+    cpus, gpus = asked_share(spec, request.compute.sbatch)
+    share = Share(tuple(range(cpus)), tuple(map(str, range(gpus))) or None)
+    return (share,) * spec.instance_count
+
+
+def _script(request: Request, options: argparse.Namespace) -> str | None:
+    if request.compute.type != "slurm":
+        return None
+    from regiment.jobs.dataclass import replace
+
+    from ..slurm.submission import script_of
+
+    workspace = workspace_of(options)
+    folder = replace(workspace.run("run"), root=workspace.runs / (request.spec.name or "{run id}"))
+    return script_of(request.spec, folder, request.compute)
 
 
 def validate(options: argparse.Namespace) -> int:

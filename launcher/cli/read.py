@@ -19,7 +19,7 @@ from regiment.jobs.workspace import RunFolder, Workspace, find_workspace
 from ..details import details, process_rows
 from ..family import family_trees
 from ..listing import find_descendants
-from ..liveness import as_it_is, connect
+from ..liveness import as_it_is, connect, is_over
 from ..runs import ask
 from ..view.plain import PlainView
 from ..viewer import Viewer
@@ -91,7 +91,7 @@ def wait(options: argparse.Namespace) -> int:
     """Wait until a run has ended; gives its exit status."""
     folder, _ = _run(options)
     record = wait_for_end(folder, math.inf if options.timeout is None else time.monotonic() + options.timeout)
-    if not record.status.is_terminal:
+    if not is_over(record):
         raise NodeError(f"run {record.run_id} is still {record.status.value} after {options.timeout:g} s")
     if record.error is not None:
         say(f"regiment: {record.run_id}: {record.error.message}")
@@ -104,7 +104,12 @@ def cancel(options: argparse.Namespace) -> int:
     if record.status.is_terminal:
         say(f"regiment: run {record.run_id} has ended already: {record.status.value}")
         return 0
-    ask(folder, Cancel("cancelled by 'regiment cancel'", options.force))
+    if record.scheduler is not None:
+        from ..slurm.person import cancel as cancel_in_slurm
+
+        cancel_in_slurm(folder, "cancelled by 'regiment cancel'", force=options.force)
+    else:
+        ask(folder, Cancel("cancelled by 'regiment cancel'", options.force))
     say(f"regiment: asked run {record.run_id} to end; 'regiment wait {record.run_id}' waits for that")
     return 0
 
@@ -145,6 +150,11 @@ def logs(options: argparse.Namespace) -> int:
         chosen=lambda process: process.rank in chosen,
         tail=options.tail,
     )
+    if options.follow and record.scheduler is not None and not is_over(record):
+        from ..slurm.person import Onlooker
+
+        status = Onlooker(folder, lambda text: say(f"regiment: {text}")).show(view)
+        return status if status > 128 else 0
     connection = None
     while options.follow and not record.status.is_terminal and connection is None:
         connection = connect(record)

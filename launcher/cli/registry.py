@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from regiment.jobs import registry
 from regiment.jobs.errors import UserError
 from regiment.jobs.locations import is_http, scheme
 from regiment.jobs.plain import to_plain
 from regiment.jobs.registry import Compute
+from regiment.jobs.sbatch import read_flag
 from regiment.jobs.workspace import Workspace, find_workspace
 
 from .output import answer, columns, say
@@ -18,6 +20,14 @@ from .parser import LATER_COMPUTES
 
 _DATA_COLUMNS = {"name": "NAME", "version": "VERSION", "kind": "KIND", "path": "PATH", "createdUtc": "CREATED"}
 _COMPUTE_COLUMNS = {"name": "NAME", "type": "TYPE"}
+_SLURM_FLAGS = {
+    "partition": "partition",
+    "account": "account",
+    "time": "time",
+    "gpus_per_node": "gpus-per-node",
+    "cpus_per_node": "cpus-per-task",
+}
+"""Flags for targets of type slurm, and the options of sbatch that they are: there is one task a node."""
 
 
 def _workspace(options: argparse.Namespace) -> Workspace:
@@ -68,22 +78,44 @@ def add_compute(options: argparse.Namespace) -> int:
     """Give a compute target a name."""
     if options.type in LATER_COMPUTES:
         raise UserError(f"compute targets of type {options.type} are not supported yet; --type local runs here")
-    registry.add_compute(_workspace(options), Compute(options.name, options.type))
-    say(f"regiment: added compute target {options.name!r}; jobs for it run on this machine")
+    given = [flag for flag in (*_SLURM_FLAGS, "sbatch", "python") if getattr(options, flag)]
+    if given and options.type != "slurm":
+        raise UserError(f"--{given[0].replace('_', '-')}: expected only with --type slurm")
+    compute = Compute(options.name, options.type, _sbatch_options(options), options.python)
+    registry.add_compute(_workspace(options), compute)
+    where = "wait in Slurm's queue for its nodes" if options.type == "slurm" else "run on this machine"
+    say(f"regiment: added compute target {options.name!r}; jobs for it {where}")
     return 0
+
+
+def _sbatch_options(options: argparse.Namespace) -> dict[str, str | bool]:
+    named = {name: getattr(options, flag) for flag, name in _SLURM_FLAGS.items()}
+    found: dict[str, str | bool] = {name: str(value) for name, value in named.items() if value is not None}
+    for text in options.sbatch:
+        try:
+            name, value = read_flag(text)
+        except UserError as error:
+            raise UserError(f"--sbatch {text!r}: {error}") from None
+        found[name] = value
+    return found
 
 
 def list_computes(options: argparse.Namespace) -> int:
     """List compute targets."""
-    rows = [to_plain(compute) for compute in registry.all_computes(_workspace(options))]
+    rows = [_row(compute) for compute in registry.all_computes(_workspace(options))]
     answer(options, rows, columns(rows, _COMPUTE_COLUMNS))
     return 0
 
 
 def show_compute(options: argparse.Namespace) -> int:
     """Show one compute target."""
-    answer(options, to_plain(registry.find_compute(_workspace(options), options.name)))
+    answer(options, _row(registry.find_compute(_workspace(options), options.name)))
     return 0
+
+
+def _row(compute: Compute) -> dict[str, Any]:
+    """Give what is known of a target, without what is not said of it."""
+    return {key: value for key, value in to_plain(compute).items() if value not in (None, {})}
 
 
 def remove_compute(options: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ from regiment.jobs.complaints import check_prefix, complaints, named
 from regiment.jobs.current_form import current_form
 from regiment.jobs.dataclass import dataclass, field, replace
 from regiment.jobs.errors import Fault, JobFileError, UserError
+from regiment.jobs.registry import LOCAL, Compute, find_compute
 from regiment.jobs.spec import (
     ArgvCommand,
     Binding,
@@ -60,6 +61,8 @@ class Request:
     notes: tuple[str, ...]
     places: Mapping[str, Place] = field(default_factory=dict)
     """Where the job file has which option."""
+    compute: Compute = Compute(LOCAL, LOCAL)
+    """Where it is to run."""
 
 
 def read_request(options: argparse.Namespace) -> Request:
@@ -78,9 +81,10 @@ def read_request(options: argparse.Namespace) -> Request:
     _check_options(spec, options, request.places)
     notes = (*request.notes, *_environment_note(spec))
     spec = looked_up(spec, workspace_of(options), options.inputs)
-    check_size(spec, MOST_NODES if options.emulated else None)
+    compute = find_compute(workspace_of(options), spec.compute)
+    check_size(spec, MOST_NODES if options.emulated and compute.type == LOCAL else None)
     check_prefix_ranks(spec, options, request.places)
-    return Request(spec, request.text or job_file_of(spec), notes, request.places)
+    return Request(spec, request.text or job_file_of(spec), notes, request.places, compute)
 
 
 def check_size(spec: JobSpec, most_nodes: int | None = MOST_NODES) -> None:

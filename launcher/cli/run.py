@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from regiment.jobs.errors import UserError
 from regiment.jobs.record import read_record
 from regiment.jobs.workspace import RunFolder
 
@@ -14,7 +15,7 @@ from ..node.inside import agent_of
 from ..node.messages import Terminal
 from ..submit import Submission, submit
 from .output import say
-from .request import check_interactive, check_prefix_program, read_request, workspace_of
+from .request import Request, check_interactive, check_prefix_program, read_request, workspace_of
 
 
 def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> int:
@@ -26,6 +27,10 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
         from .child import run_as_child
 
         return run_as_child(request, options, agent)
+    if request.compute.type == "slurm":
+        if coordinator is not None:
+            coordinator.dismiss()  # The run's own is going to be on its first node.
+        return _run_on_slurm(request, options)
     if options.interactive is not None:
         check_interactive(request.spec, options)
     for note in request.notes:
@@ -62,10 +67,43 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
     return status
 
 
-def watch(submission: Submission, options: argparse.Namespace) -> tuple[RunFolder, int]:
-    """Show a run until it ends; gives its folder and the exit status."""
+def _run_on_slurm(request: Request, options: argparse.Namespace) -> int:
+    if options.interactive is not None:
+        raise UserError("--interactive: a job of Slurm's has no terminal; give the run to compute target local")
+    from ..slurm.submission import submit_to_slurm
+
+    for note in request.notes:
+        say(f"regiment: {note}", quiet=options.quiet)
+    submitted = submit_to_slurm(request.spec, request.text, workspace_of(options), request.compute)
+    for note in submitted.notes:
+        say(f"regiment: {note}", quiet=options.quiet)
+    folder = submitted.folder
+    say(f"regiment: run {folder.run_id} is Slurm's job {submitted.job_id}", quiet=options.quiet)
+    if options.detach:
+        print(folder.run_id)
+        return 0
+    from ..slurm.person import Onlooker
+    from ..view import choose_view
+
+    view = choose_view(sys.stdout, sys.stderr, options.quiet, folder.root, interruptible=False)
+    status = Onlooker(folder, lambda text: say(f"regiment: {text}", quiet=options.quiet)).show(view)
+    if options.pass_exit_code:
+        code = read_record(folder.record).job_exit_code
+        return status if code is None else code
+    return status
+
+
+def watch(
+    submission: Submission, options: argparse.Namespace, node_grace: float | None = None
+) -> tuple[RunFolder, int]:
+    """Show a run until it ends; gives its folder and the exit status.
+
+    `node_grace` is what processes have where SIGTERM says that this very node is being taken away.
+    """
     from ..view import choose_view
     from ..viewer import Viewer
 
     view = choose_view(sys.stdout, sys.stderr, options.quiet, submission.folder.root)
-    return submission.folder, Viewer(submission.folder, submission.connection, view).run(owns_run=True)
+    return submission.folder, Viewer(submission.folder, submission.connection, view, node_grace=node_grace).run(
+        owns_run=True
+    )

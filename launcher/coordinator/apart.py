@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 from regiment.jobs.plain import to_plain
@@ -11,11 +12,11 @@ from regiment.jobs.workspace import RunFolder
 
 from ..node import messages
 from ..node.apart import own_folder
-from ..node.carrying import parts_of
 from ..node.channel import encode
 from ..node.loop import Loop
 from ..node.parts import Form, Outflow, Part, Taken
 from ..node.receiving import Receiver
+from .provisions import Found, Provisions
 
 _OWN_LOG = re.compile(r"\d\d_[\w.-]+\.txt")
 _RANK_LOG = re.compile(r"attempts/\d+/azureml-logs/(?:[\w.-]+/)?70_driver_log(?:_(\d+))?\.txt")
@@ -45,6 +46,7 @@ class ApartNode:
         """
         self._run_folder = folder
         self._on_failure = on_failure
+        self._provisions: Provisions | None = None
         self._outflow = Outflow(send_line)
         self._source: Iterator[Part] = iter(())
         self._then: Callable[[], None] | None = None
@@ -58,68 +60,104 @@ class ApartNode:
         self._note = note
         self._on_log = on_log
         bases = _bases(hello.node, self._node_id, count)
-        self._receiver = Receiver(folder.root, lambda form, names: _base_of(bases, form, names), keeps="attempts/")
+        self.receiver = Receiver(folder.root, lambda form, names: _base_of(bases, form, names), keeps="attempts/")
         self._is_due = False
         self._is_told = False
+        self._has_all = False
 
     def takes(self, data: dict[str, Any]) -> bool:
-        """Take a message, if it is a part; raises ProtocolError if it is a bad one."""
-        if data.get("type") == "taken":
-            self._went(messages.unpack(Taken, data))
-            return True
-        if data.get("type") != "part":
-            return False
-        part = messages.unpack(Part, data)
-        if self._receiver.take(part) and part.form is Form.GROWN:
+        """Take a message, if it is about what is carried; raises ProtocolError if it is a bad one."""
+        match data.get("type"):
+            case "part":
+                self._take(messages.unpack(Part, data))
+            case "taken":
+                self._went(messages.unpack(Taken, data))
+            case "collected":
+                self._has_all = True
+                self._say_dropped()
+                return False
+            case _:
+                return False
+        return True
+
+    def again(self) -> None:
+        """Send once more what has not been taken: the connection is a new one."""
+        self._outflow.again()
+
+    def _take(self, part: Part) -> None:
+        if self.receiver.take(part) and part.form is Form.GROWN:
             rank_log = _RANK_LOG.fullmatch(part.path)
             if rank_log is not None:
-                self._on_log(int(rank_log[1] or 0), self._receiver.size_of(part.path))
+                self._on_log(int(rank_log[1] or 0), self.receiver.size_of(part.path))
         if not self._is_due:
             self._is_due = True
             self._loop.post(self._say_taken)
-        return True
 
-    def bring_code(self, then: Callable[[], None]) -> None:
-        """Send the snapshot, and go on once the node has it all."""
-        self._source = parts_of(self._run_folder.code, self._run_folder.root, self._note)
+    def provide(self, provisions: Provisions, then: Callable[[], None]) -> None:
+        """Send what the node lacks of the snapshot and of inputs, and go on once it has it all."""
         self._then = then
-        self._send_more()
+        if self._provisions is None:
+            self._provisions = provisions
+            provisions.tell(self._begin)
+        else:
+            self._send_more()
 
-    def forget_code(self) -> None:
+    def provide_no_more(self) -> None:
         """Send no more: the run is being stopped."""
         self._source = iter(())
         self._then = None
 
+    def _begin(self, found: Found) -> None:
+        parts, problem = found
+        if problem is not None:
+            self._on_failure(f"the job's files cannot be read: {problem}")
+        elif self._then is not None:
+            self._source = iter(parts)
+            self._send_more()
+
     def _went(self, message: Taken) -> None:
         self._outflow.taken(message.number)
         if message.problems:
-            self._on_failure(f"the code could not be written on {self._host}: {message.problems[0]}")
-            self.forget_code()
-        self._send_more()
+            self._on_failure(f"the job's files could not be written on {self._host}: {message.problems[0]}")
+            self.provide_no_more()
+        if self._then is not None and self._provisions is not None:
+            self._source = chain(self._source, self._provisions.contents(message.missing))
+            self._send_more()
 
     def _send_more(self) -> None:
-        while self._outflow.has_room and (part := next(self._source, None)) is not None:
-            self._outflow.add(to_plain(part))
+        try:
+            while self._outflow.has_room and (part := next(self._source, None)) is not None:
+                self._outflow.add(to_plain(part))
+        except OSError as error:
+            self._on_failure(f"the job's files cannot be read: {error}")
+            self.provide_no_more()
         self._outflow.flush()
         if self._outflow.is_empty and self._then is not None:
             then, self._then = self._then, None
             then()
 
     def end(self) -> None:
-        """Say what is missing: the node is lost."""
-        self._receiver.end()
-        partial = self._receiver.partial
-        text = f"{self._node_id} was lost before all that it wrote had come; {self._receiver.files} files came whole"
-        text += f", one in part ({partial})" if partial else ""
-        self._note(f"{text}, and what is left of the rest is in {self._root} on {self._host}")
+        """Say what is missing, if something may be: the node is lost."""
+        self.receiver.end()
+        if self._has_all or not self.receiver.taken:
+            return
+        partial = f", one in part ({self.receiver.partial})" if self.receiver.partial else ""
+        self._note(
+            f"{self._node_id} was lost before all that it wrote had come: of its files {self.receiver.files} whole"
+            f"{partial}; what is left of the rest is in {self._root} on {self._host}"
+        )
+
+    def _say_dropped(self) -> None:
+        if self.receiver.dropped:
+            self._note(f"{self.receiver.dropped} bytes of the logs of {self._node_id} were not kept")
 
     def _say_taken(self) -> None:
         self._is_due = False
-        problems = self._receiver.problems()
+        problems = self.receiver.problems()
         if problems and not self._is_told:
             self._is_told = True
             self._note(f"{self._node_id}: not all that it wrote could be kept; {problems[0]}")
-        self._send_line(encode(to_plain(Taken(self._receiver.taken, problems))))
+        self._send_line(encode(to_plain(Taken(self.receiver.taken, problems))))
 
 
 def _bases(index: int, node_id: str, count: int) -> tuple[tuple[frozenset[Form], tuple[str, ...]], ...]:

@@ -18,10 +18,10 @@ from regiment.distribution.report import Report, run_error
 from regiment.distribution.state import Phase, Policy, State, first_state
 from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import Finish, Start
-from regiment.jobs.errors import UserError
+from regiment.jobs.errors import ExitStatus, UserError
 from regiment.jobs.files import private_folder
 from regiment.jobs.lock import RecordLock
-from regiment.jobs.record import CoordinatorRecord, NodeRecord, RunStatus, read_record
+from regiment.jobs.record import CoordinatorRecord, NodeRecord, RunError, RunStatus, read_record
 from regiment.jobs.requests import Cancel, Rejoin, Request, grant, pending, refuse
 from regiment.jobs.workspace import RunFolder, node_log_prefix
 
@@ -39,6 +39,8 @@ from .watchers import Watchers, Wish
 
 _OWNER_GONE_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL for a run whose terminal is gone, or whose coordinator is told to end."""
+_LOOK = 0.5
+"""Seconds between two looks at what others ask for, where they cannot reach our socket."""
 
 
 class Coordinator:
@@ -71,12 +73,14 @@ class Coordinator:
         self._plan = self._make_plan()
         slots = [node.node.slots for node in self._plan.nodes]
         helpers = frozenset(process.rank for process in self._plan.processes if not process.ends_run)
-        self._state = first_state(_policy(order, self._plan), slots, time.monotonic(), helpers)
+        state = first_state(_policy(order, self._plan), slots, time.monotonic(), helpers)
+        self._state = replace(state, attempt=recorder.record.attempt)
         self._session = Session(self.loop, order.terminal)
         self._starts: Starts | None = None
         self._wake_timer: int | None = None
         self._wake_at: float | None = None
         self._called_failure: Finish | None = None
+        self._queued_again = False
         self._report: Report | None = None
 
     def run(self) -> None:
@@ -92,7 +96,8 @@ class Coordinator:
         self._introduce()
         self._nodes.start()
         self.loop.post(_import_the_rest)  # While the agents start.
-        self.loop.post(self._look_at_requests)  # From within the loop, which a request may end.
+        # From within the loop, which a request may end.
+        self.loop.post(self._look_at_requests if self._recorder.record.scheduler is None else self._keep_looking)
         self._set_wake_timer()
         self.loop.run()
 
@@ -303,6 +308,9 @@ class Coordinator:
         error = run_error(report)
         if report is not None:
             recorder.report(report)
+        if self._queued_again and state.status is RunStatus.CANCELED and self._called_failure is None:
+            self._leave_to_the_queue(error)
+            return
         now = time.monotonic()
         elapsed = round(now - recorder.started_at, 3)
         recorder.record = replace(
@@ -320,6 +328,15 @@ class Coordinator:
         self._watchers.flush()
         text = f"run {state.status.value}" if error is None else f"run {state.status.value}: {error.message}"
         self._backend.end(int(state.exit_status), text, self._go)
+
+    def _leave_to_the_queue(self, error: RunError | None) -> None:
+        """End this process and not the run: the scheduler will start its job again, with another coordinator."""
+        recorder, state = self._recorder, self._state
+        recorder.attempt_ended(None)
+        recorder.event(history.attempt_ended(state, error, 0.0))
+        recorder.queued_again()
+        self._watchers.flush()
+        self._backend.end(int(ExitStatus.PREEMPTED), f"run Queued again: {state.canceled}", self._go)
 
     def _go(self) -> None:
         self._look_at_requests()
@@ -371,8 +388,12 @@ class Coordinator:
         match wish:
             case messages.StopRun(reason, force, grace, is_persons):
                 self._happened(events.StopRequested(reason, force, grace, is_persons))
-            case messages.Noticed(name):
-                self._happened(events.PreemptionNoticed(f"its viewer got {name}", name))
+            case messages.QueuedAgain(reason):
+                self._queued_again = True
+                self._happened(events.StopRequested(reason))
+            case messages.Noticed(name, grace):
+                who = "its viewer" if grace is None else "the agent of node-0"
+                self._happened(events.PreemptionNoticed(f"{who} got {name}", name, grace))
             case messages.Rejoin():
                 self._happened(events.RejoinRequested())
             case messages.LookAtRequests():
@@ -389,6 +410,11 @@ class Coordinator:
                 refuse(path, str(error))
             else:
                 grant(path)
+
+    def _keep_looking(self) -> None:
+        """Look at requests again and again: who asks for something on the login node cannot tell us so."""
+        self.loop.call_later(_LOOK, self._keep_looking)
+        self._look_at_requests()
 
     def _grant(self, request: Request) -> None:
         match request:

@@ -57,7 +57,7 @@ class Entrance:
         self._loop = loop
         self._listener = listener
         self._key = bytes.fromhex(network.key)
-        self._context = _server_context(network)
+        self._context = server_context(network)
         self._fingerprint = fingerprint(ssl.PEM_cert_to_DER_cert(network.certificate))
         self._on_arrival = on_arrival
         self._dropped = _Dropped(loop, note)
@@ -222,7 +222,8 @@ class _Dropped:
         self._counts.clear()
 
 
-def _server_context(network: Network) -> ssl.SSLContext:
+def server_context(network: Network) -> ssl.SSLContext:
+    """Give the settings of whoever shows the run's certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0  # Nobody resumes a session, and making tickets takes longer than the handshake's rest.

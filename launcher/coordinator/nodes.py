@@ -31,6 +31,7 @@ from .recorder import Recorder
 if TYPE_CHECKING:
     from .apart import ApartNode
     from .asked import Asked
+    from .provisions import Provisions
 
 _LEASE = 1.0
 """Seconds an agent of this machine waits for a coordinator that is gone; nobody re-dials it here."""
@@ -88,6 +89,7 @@ class Nodes:
         self._lives = [0] * self._count
         self._apart: dict[int, ApartNode] = {}
         """Those that do not see the run folder."""
+        self._provisions: Provisions | None = None
         self._token = os.urandom(8).hex() if backend.may_be_apart else ""
         self.has_new_places = False
         """Whether a node has come since that was last set to False whose folders are not where they were planned."""
@@ -100,7 +102,11 @@ class Nodes:
         """Start one keeper and agent a node."""
         if self._token:
             replace_file(self._folder.mark(self._token), self._token)
-        self._backend.open(self._loop, lambda text: self._recorder.note("warning", text))
+        self._backend.open(
+            self._loop,
+            note=lambda text: self._recorder.note("warning", text),
+            on_return=lambda: self._happened(events.RejoinRequested()),
+        )
         self._machines = [self._start(index) for index in range(self._count)]
 
     def tell(self, index: int, message: messages.ToAgent) -> None:
@@ -109,7 +115,7 @@ class Nodes:
             self._released.add(index)
             self._pulse.forget(index)
         if index in self._apart and isinstance(message, messages.Stop | messages.Collect | messages.Release):
-            self._apart[index].forget_code()
+            self._apart[index].provide_no_more()
         self.tell_line(index, encode(messages.pack(message)))
 
     def tell_line(self, index: int, line: bytes) -> None:
@@ -143,12 +149,16 @@ class Nodes:
         return self._folder if apart is None else apart.folder
 
     def prepare(self, index: int, message: messages.Prepare) -> None:
-        """Let a node make its folders, once it has the snapshot."""
+        """Let a node make its folders, once it has the snapshot and the inputs."""
         apart = self._apart.get(index)
-        if apart is None or message.code is None:
+        if apart is None:
             self.tell(index, message)
-        else:
-            apart.bring_code(then=lambda: self.tell(index, message))
+            return
+        from .provisions import Provisions
+
+        if self._provisions is None:
+            self._provisions = Provisions(self._loop, self._folder, message)
+        apart.provide(self._provisions, then=lambda: self.tell(index, message))
 
     def forget_token(self) -> None:
         """Take away what nodes find out by that they see the run folder."""
@@ -299,8 +309,8 @@ class Nodes:
                 if signal_name is not None:
                     # Its launcher may not notice for as long as the ranks have nothing to say to each other.
                     self._happened(events.LauncherExited(index, None, signal_name, is_daemon=True))
-            case messages.Noticed(name):
-                self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name))
+            case messages.Noticed(name, grace):
+                self._happened(events.PreemptionNoticed(f"the agent of node-{index} got {name}", name, grace, index))
             case messages.Measured(row):
                 self._recorder.measured(row)
             case messages.LogGrew(rank, size):
@@ -315,6 +325,9 @@ class Nodes:
                 self._happened(self._event(index, message))
 
     def _has_own_folder(self, index: int, hello: messages.AgentHello) -> None:
+        if index in self._apart:
+            self._apart[index].again()
+            return
         from .apart import ApartNode  # Nodes that see the run folder have no use for it.
 
         self.has_new_places = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from regiment.distribution import history
@@ -15,10 +16,10 @@ from regiment.jobs.changes import changing
 from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import Edit, Finish, apply_edit
 from regiment.jobs.files import replace_file, replace_json, replace_pieces
-from regiment.jobs.journal import Journal
+from regiment.jobs.journal import Journal, read_journal
 from regiment.jobs.ledger import LedgerRow
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import RunRecord, utc_text, write_record
+from regiment.jobs.record import RunRecord, RunStatus, utc_text, write_record
 from regiment.jobs.workspace import RunFolder
 
 from ..node.channel import encode
@@ -51,6 +52,10 @@ class Recorder:
         self.tell: Callable[[bytes], None] = lambda line: None
         """Gets every event, as a line of JSON, after it is on disk."""
         self.events: list[bytes] = []
+        self._since = 0.0
+        """Seconds from the first event of a run to its being taken up again by this process."""
+        if record.attempt:
+            self._read_earlier_events()
         self._journal = Journal(folder.events)
         self._own_logs: dict[str, Journal] = {}
         self._told: set[str | None] = set()
@@ -69,13 +74,21 @@ class Recorder:
         """Give a time of the monotonic clock as UTC text."""
         return None if at is None else utc_text(at + self._wall_offset)
 
+    def _read_earlier_events(self) -> None:
+        """Go on where another coordinator of this run has ended, on the clock of the first event."""
+        earlier = list(read_journal(self._folder.events))
+        self.events = [encode(event) for event in earlier]
+        if earlier:
+            began = datetime.fromisoformat(str(earlier[0]["timeUtc"]).removesuffix("Z")).replace(tzinfo=timezone.utc)
+            self._since = max(float(earlier[-1]["at"]), time.time() - began.timestamp())
+
     def event(self, happening: history.Happening) -> None:
         """Append one event and tell the viewers."""
         now = time.monotonic()
         event = {
             "seq": len(self.events),
             "timeUtc": self.utc(now),
-            "at": round(now - self.started_at, 6),
+            "at": round(self._since + now - self.started_at, 6),
             **happening,
         }
         line = encode(event)
@@ -171,6 +184,20 @@ class Recorder:
         if isinstance(edit, Finish):
             self._is_said = True
         self._attempt(self._write_edit)
+
+    def queued_again(self) -> None:
+        """Record that the run waits for its scheduler, which will have another process go on with its next attempt."""
+        self.record = replace(
+            self.record,
+            status=RunStatus.QUEUED,
+            attempt=self.record.attempt + 1,
+            coordinator=None,
+            nodes=(),
+            preempting=None,
+        )
+        self._is_said = True
+        self._attempt(self._write_edit)
+        self.event({"event": "status", "status": RunStatus.QUEUED.value})
 
     def _write_edit(self) -> None:
         with changing(self._folder.workspace, [self._folder.run_id]):

@@ -13,7 +13,14 @@ from ..node.channel import Channel, accept, listen
 from ..node.loop import Loop
 from .recorder import Recorder
 
-Wish = messages.StopRun | messages.Noticed | messages.LookAtRequests | messages.Rejoin | messages.TerminalLog
+Wish = (
+    messages.StopRun
+    | messages.QueuedAgain
+    | messages.Noticed
+    | messages.LookAtRequests
+    | messages.Rejoin
+    | messages.TerminalLog
+)
 """What somebody who looks on may want."""
 _PATIENCE = 256 * 1024
 """Bytes that may wait for one watcher before it is told no more of growing logs."""

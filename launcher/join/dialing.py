@@ -8,12 +8,12 @@ import ssl
 import time
 from collections.abc import Callable
 
+from regiment.distribution.places.place import Place
 from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import NodeError
 
 from ..node.proof import MAX_LINE, AgentProof, Unproven
 from ..node.tls import TlsStream, fingerprint, tune
-from .place import Place
 
 _ATTEMPT_LIMIT = 20.0
 """Seconds for one attempt, from dialling to the proof."""
@@ -42,13 +42,14 @@ def dial(place: Place, key: bytes, limit: float, say: Callable[[str], None]) -> 
     """
     began = time.monotonic()
     pause, say_at, refused_at = _FIRST_PAUSE, began + _SAID_AFTER, None
+    doubt = ""
     while True:
         try:
-            return _attempt(place, key)
+            return _attempt(place, key, min(_ATTEMPT_LIMIT, max(1.0, began + limit - time.monotonic())))
         except Unproven as why:
             now = time.monotonic()
             refused_at = refused_at or now
-            reason = f"it and this node have not proven the run's key to each other: {why}"
+            doubt = reason = f"it and this node have not proven the run's key to each other: {why}"
             if now - refused_at > _REFUSAL_LIMIT:
                 raise NodeError(f"{place.master} answers, but {reason}; give all nodes the same key file") from None
         except OSError as error:
@@ -57,8 +58,8 @@ def dial(place: Place, key: bytes, limit: float, say: Callable[[str], None]) -> 
         left = began + limit - now
         if left <= 0:
             raise NodeError(
-                f"node 0 at {place.master} has not answered within {limit:g} s ({reason}); see that its agent runs, "
-                "and that this node can reach it"
+                f"node 0 at {place.master} has not answered within {limit:g} s ({doubt or reason}); see that its agent "
+                "runs, and that this node can reach it"
             )
         if now >= say_at:
             say_at = now + _SAID_AGAIN
@@ -67,9 +68,9 @@ def dial(place: Place, key: bytes, limit: float, say: Callable[[str], None]) -> 
         pause = min(pause * 1.6, _LONGEST_PAUSE)
 
 
-def _attempt(place: Place, key: bytes) -> Connection:
-    deadline = time.monotonic() + _ATTEMPT_LIMIT
-    plain = socket.create_connection((place.host, place.port), timeout=_ATTEMPT_LIMIT)
+def _attempt(place: Place, key: bytes, limit: float) -> Connection:
+    deadline = time.monotonic() + limit
+    plain = socket.create_connection((place.host, place.port), timeout=limit)
     try:
         tune(plain)
         connection = _context().wrap_socket(plain)

@@ -6,9 +6,8 @@ import errno
 import ipaddress
 import socket
 
+from regiment.distribution.places.place import Place
 from regiment.jobs.errors import UserError
-
-from .place import Place
 
 _QUEUE = 4096
 """Connections that may wait to be taken; thousands of agents dial at once."""
@@ -35,7 +34,9 @@ def _facing(place: Place) -> _Address | None:
     try:
         found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise UserError(f"node 0's own name in REGIMENT_MASTER, {place.host}, is not known: {error.strerror}") from None
+        raise UserError(
+            f"node 0's own name, {place.host}, is not known here: {error.strerror}; see 'regiment agent --explain'"
+        ) from None
     address = ipaddress.ip_address(str(found[0][4][0]).partition("%")[0])
     # Many machines have their own name for 127.0.1.1, which leads every other machine to itself.
     if address.is_loopback and not _is_literal(place.host) and place.host != "localhost":
@@ -66,4 +67,6 @@ def _bound(address: str, place: Place) -> socket.socket | None:
             if error.errno == errno.EADDRINUSE
             else error.strerror
         )
-        raise UserError(f"node 0 cannot listen at {address} port {place.port}: {why}; see REGIMENT_MASTER") from None
+        raise UserError(
+            f"node 0 cannot listen at {address} port {place.port}: {why}; another port can be set with REGIMENT_MASTER"
+        ) from None

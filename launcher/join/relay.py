@@ -10,53 +10,59 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import regiment
-from regiment.jobs.dataclass import dataclass, replace
+from regiment.distribution.places.place import Place
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus, ProtocolError
 
 from ..backends.backend import Ready
 from ..backends.keepers import KeeperProcess
 from ..backends.local import LocalNode, hidden_folders
 from ..backends.machine import visible_gpus
-from ..node import joining, processes
-from ..node.channel import LineChannel
+from ..node import joining, messages, processes, scratch
+from ..node.cgroups import NodeGroup
+from ..node.channel import LineChannel, encode
 from ..node.config import NodeConfig
 from ..node.loop import Loop
 from ..node.patience import INTERVAL, Patience
+from ..node.tag import earlier_tags
 from .dialing import Connection
-from .place import Place
+from .stopgrace import LAST_WORDS, rank_grace
 
+_EARLIER_LIMIT, _LOOK = 10.0, 0.1
+"""Seconds that an earlier life of the node has to end by itself, and between two looks whether it has."""
+_KILL_LIMIT = 3.0
+"""Seconds in which what an earlier life of the node has left must be dead."""
 _CLEAN_LIMIT = 15.0
 """Seconds that a node whose coordinator is gone has to end by itself."""
-
-
-@dataclass(frozen=True)
-class NodeFolder:
-    """What a node needs of its own machine."""
-
-    sockets: str
-    """A private folder, with a short path."""
-    zip: Path
-    """The packed agent."""
 
 
 class Relay:
     """One node, for one run."""
 
-    def __init__(self, place: Place, connection: Connection, folder: NodeFolder, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, place: Place, connection: Connection, zip_path: Path, stop_grace: float | None, say: Callable[[str], None]
+    ) -> None:
+        """Be one that was let in; `zip_path` is the packed agent.
+
+        `stop_grace` is how long its container has from SIGTERM to SIGKILL; None where SIGTERM is no such word, for
+        whoever sends it tells node 0 as well.
+        """
+        self._stop_grace = stop_grace
         self._place = place
         self._address = connection.address
-        self._folder = folder
+        self._zip = zip_path
+        self._sockets: str | None = None
         self._say = say
         self._loop = loop = Loop()
         self._coordinator = LineChannel(loop, connection.stream, self._from_coordinator, self._lost)
         self._patience = Patience(loop, self._silent, round(joining.LEASE / INTERVAL))
         self._node: LocalNode | None = None
         self._agent: LineChannel | None = None
-        self._lives = 0
         self._status: int | None = None
         self._signals = 0
 
@@ -111,9 +117,11 @@ class Relay:
                 if text is not None:
                     self._say(text)
             case joining.Keep(config):
-                self._keep(config)
+                self._keep(config, time.monotonic() + _EARLIER_LIMIT)
             case joining.Fence():
                 self._end_node()
+                if self._signals:
+                    self._end(128 + signal.SIGTERM)  # The others go on, and here nothing is left to do.
             case joining.Refused(reason):
                 self._say(f"this node cannot join: {reason}")
                 self._end(ExitStatus.USER_ERROR)
@@ -121,15 +129,24 @@ class Relay:
                 self._say(text)
                 self._end(exit_status)
 
-    def _keep(self, config: NodeConfig) -> None:
-        name = f"node-{config.node}-{self._lives}" if self._lives else f"node-{config.node}"
-        self._lives += 1
+    def _keep(self, config: NodeConfig, kill_at: float) -> None:
+        """Start the node, once nothing of an earlier life of it is left; by `kill_at` that is killed."""
+        earlier = earlier_tags(config.tag)
+        if time.monotonic() < kill_at and any(processes.living_of_run(tag, None, ()) for tag in earlier):
+            # It was lost for the end of its `regiment agent` only, and still saves and tidies what it has.
+            self._loop.call_later(_LOOK, lambda: self._keep(config, kill_at))
+            return
+        for tag in earlier:
+            NodeGroup(tag).kill()
+            processes.kill_all(tag, None, (), _KILL_LIMIT)
+        # Of this life alone: whoever uses such a folder last takes it away.
+        self._sockets = scratch.socket_folder()
         config = replace(
             config,
-            socket=f"{self._folder.sockets}/{name}.sock",
+            socket=f"{self._sockets}/{config.node_id}.sock",
             address=self._address,
             cpus=(),
-            zip=str(self._folder.zip),
+            zip=str(self._zip),
             python=sys.executable,
             sharing=config.sharing and replace(config.sharing, hidden=hidden_folders()),
         )
@@ -147,6 +164,10 @@ class Relay:
     def _end_node(self) -> None:
         if self._node is not None:
             self._node.fence(frozenset())
+        if self._sockets is not None:
+            scratch.remove_shared_memory(self._sockets)
+            scratch.remove(self._sockets)
+            self._sockets = None
 
     # --- the node -----------------------------------------------------------------------------------
 
@@ -202,8 +223,13 @@ class Relay:
             if self._node is None or self._signals > 1:
                 self._say(f"ended by {number.name}")
                 self._end(128 + number)
-            else:
+                return
+            if self._stop_grace is None:
                 processes.send_signal(self._node.keeper, signal.SIGTERM)
+                return
+            # The node is being taken away: whatever runs on it has to be over by then, and the others hear why.
+            self._from_agent(encode(messages.pack(messages.Noticed(number.name, rank_grace(self._stop_grace)))).strip())
+            self._loop.call_later(max(0.0, self._stop_grace - LAST_WORDS), lambda: self._end(128 + number))
 
         return handle
 

@@ -253,7 +253,7 @@ class Agent:
                 self._say(wait_for_memory(message.gpus))
             self._workplace.make()
 
-        self._workplace.take(message)
+        self._workplace.take(message if self._own_folder is None else self._own_folder.with_inputs(message))
         self._in_thread(make, done)
 
     def _new_ranks(self) -> Ranks:

@@ -339,6 +339,8 @@ class Noticed:
     """Somebody (a scheduler, most likely) gave us notice by a signal that the nodes will be taken away."""
 
     signal: str
+    grace: float | None = None
+    """Seconds that the processes have, where the node is being taken away already."""
     type: Literal["noticed"] = "noticed"
 
 
@@ -387,6 +389,14 @@ class StopRun:
 
 
 @dataclass(frozen=True)
+class QueuedAgain:
+    """The scheduler ends this job to start it again later: end the attempt, which another one follows."""
+
+    reason: str
+    type: Literal["queuedAgain"] = "queuedAgain"
+
+
+@dataclass(frozen=True)
 class LookAtRequests:
     """There is something new in the run's requests folder."""
 
@@ -410,7 +420,7 @@ class TerminalLog:
     type: Literal["terminalLog"] = "terminalLog"
 
 
-FromViewer = Watch | StopRun | Noticed | LookAtRequests | Rejoin | TerminalLog
+FromViewer = Watch | StopRun | QueuedAgain | Noticed | LookAtRequests | Rejoin | TerminalLog
 
 
 def pack(message: ToAgent | FromAgent | FromViewer) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _MOST_OF_TIME = 5.0
 """After a look of a second comes a pause of this many: a folder of very many files must not keep a processor busy."""
 _TURN = 16
 """Pieces of one file after which it is the others' turn."""
-_KEPT_BACK = frozenset({"code", "collected", "outputs"})
+_KEPT_BACK = frozenset({"code", "inputs", "collected", "outputs"})
 """What is not looked at while the job runs: it came from the coordinator, or is whole only at the end."""
 
 
@@ -59,6 +59,7 @@ class Mirror:
         self._growing: dict[str, _Growing] = {}
         self._problems: list[str] = []
         self._is_abandoned = False
+        self._is_posted = False
         self._looks = 0
         self._wanted = False
         self._ends = False
@@ -120,7 +121,7 @@ class Mirror:
         say = self._problems.append
         for part in parts_of(outputs, self._root, say):
             self._put(part)
-        for part in parts_of(logs, self._root, say, with_files=not logs_were_live):
+        for part in parts_of(logs, self._root, say, _nothing if logs_were_live else None):
             self._put(part)
         self._take_away(set(seen))
         with self._changed:
@@ -217,10 +218,13 @@ class Mirror:
             while not self._outflow.has_room:
                 self._wait()
             self._outflow.add(plain)
-        self._loop.post(self._flush)
+            is_posted, self._is_posted = self._is_posted, True
+        if not is_posted:
+            self._loop.post(self._flush)
 
     def _flush(self) -> None:
         with self._changed:
+            self._is_posted = False
             self._outflow.flush()
 
     def _wait(self) -> None:
@@ -236,3 +240,7 @@ def _new_digest(path: str) -> hashlib._Hash | None:
 
 def _without_following(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _nothing(path: str, source: str) -> tuple[Part, ...]:
+    return ()

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.plain import to_plain
 
 from . import messages, scratch
 from .apart import own_folder
 from .channel import encode
 from .config import NodeConfig
+from .contentcache import ContentCache
 from .loop import Loop
 from .mirror import Abandoned, Mirror
 from .parts import Form, Part, Taken
@@ -27,9 +29,10 @@ class OwnFolder:
         self._loop = loop
         self._config = config
         self._send_line = send_line
-        folder = own_folder(config.root, config.sharing.life).root
+        self._folder = folder = own_folder(config.root, config.sharing.life).root
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        self._receiver = Receiver(folder, _base_of, keeps="/")
+        self._cache = ContentCache(f"{os.path.dirname(os.path.dirname(config.root))}/cache")
+        self._receiver = Receiver(folder, _base_of, cache=self._cache)
         self._mirror = Mirror(loop, folder, send_line)
         self._is_due = False
         self._is_kept = False
@@ -53,6 +56,18 @@ class OwnFolder:
             case _:
                 return False
         return True
+
+    def with_inputs(self, order: messages.Prepare) -> messages.Prepare:
+        """Give the order with inputs from where they are on this node."""
+        plan = order.plan
+        if plan is None:
+            return order
+        sent = [_sent(self._folder / "inputs" / str(i), item.is_file) for i, item in enumerate(plan.data.inputs)]
+        inputs = (
+            item if path is None else replace(item, source=path)
+            for item, path in zip(plan.data.inputs, sent, strict=True)
+        )
+        return replace(order, plan=replace(plan, data=replace(plan.data, inputs=tuple(inputs))))
 
     def log_grew(self) -> None:
         """Carry soon what a process has printed."""
@@ -88,14 +103,24 @@ class OwnFolder:
     def remove(self) -> None:
         """Take the node's folder away, unless something in it is nowhere else."""
         self._mirror.abandon()
+        self._cache.tidy()
         if not self._is_kept:
             scratch.remove(self._config.root)
             scratch.remove_if_empty(os.path.dirname(self._config.root))
 
     def _say_taken(self) -> None:
         self._is_due = False
-        self._send_line(encode(to_plain(Taken(self._receiver.taken, self._receiver.problems()))))
+        receiver = self._receiver
+        self._send_line(encode(to_plain(Taken(receiver.taken, receiver.problems(), receiver.missing()))))
 
 
 def _base_of(form: Form, names: tuple[str, ...]) -> int | None:
-    return 1 if names[0] == "code" and form not in (Form.GROWN, Form.GONE) else None
+    base = {"code": 1, "inputs": 2}.get(names[0])
+    return base if base is not None and len(names) >= base and form not in (Form.GROWN, Form.GONE) else None
+
+
+def _sent(folder: Path, is_file: bool) -> str | None:
+    """Give where an input is that was sent."""
+    if not folder.is_dir():
+        return None
+    return str(next(folder.iterdir())) if is_file else str(folder)

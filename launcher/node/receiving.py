@@ -16,9 +16,15 @@ from pathlib import Path
 from regiment.jobs.dataclass import dataclass
 
 from . import folders
+from .carrying import listing
+from .contentcache import ContentCache
 from .parts import Form, Part
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LATEST = 1 << 62
+"""Nanoseconds of Unix time: later ones are no time of a file."""
+_LONGEST = 4096
+"""Characters of a path, as many as the kernel takes bytes."""
 _MOST_NAMED = 20
 """Problems that are said in words before they are counted only."""
 
@@ -54,14 +60,25 @@ class _Unfinished:
 class Receiver:
     """Takes the parts of one sender."""
 
-    def __init__(self, root: Path, base_of: Callable[[Form, tuple[str, ...]], int | None], keeps: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        base_of: Callable[[Form, tuple[str, ...]], int | None],
+        keeps: str = "/",
+        cache: ContentCache | None = None,
+    ) -> None:
         """Write below `root` only.
 
         `base_of` is asked about the names of every path, and gives how many of them are the folder that links must not
         lead out of, or None where the sender may not write. Files below `keeps` that were there before are continued.
+        What is known by its digest is looked for in the `cache`.
         """
         self._root = root
         self._base_of = base_of
+        self._cache = cache
+        self._missing: list[str] = []
+        self._asked_for: set[str] = set()
+        """Known files that are to be kept in the cache when they have come."""
         self._keeps = keeps
         self._growing: dict[str, _Growing] = {}
         self._unfinished: _Unfinished | None = None
@@ -78,10 +95,15 @@ class Receiver:
         """The number of the last part that has come."""
         return self._taken
 
+    @property
+    def dropped(self) -> int:
+        """Give how many bytes of growing files could not be kept."""
+        return sum(known.dropped for known in self._growing.values())
+
     def size_of(self, path: str) -> int:
         """Give how many bytes a growing file has here."""
-        known = self._growing[path]
-        return known.begin + known.size - known.dropped
+        known = self._growing.get(path)
+        return 0 if known is None else known.begin + known.size - known.dropped
 
     def take(self, part: Part) -> bool:
         """Write a part down; False for one that had come before."""
@@ -93,13 +115,18 @@ class Receiver:
                 raise Refused(f"{part.path!r} is none of its files")
             _HANDLERS[part.form](self, part)
         except OSError as error:
-            self._has_problem(f"{part.path}: {error.strerror or error}")
+            self._has_problem(f"{part.path[:_LONGEST]}: {error.strerror or error}")
         return True
 
     def problems(self) -> tuple[str, ...]:
         """Give what went wrong since this was asked last."""
         problems, self._problems = tuple(self._problems), []
         return problems
+
+    def missing(self) -> tuple[str, ...]:
+        """Give the known files that were not there since this was asked last."""
+        missing, self._missing = tuple(self._missing), []
+        return missing
 
     def end(self) -> None:
         """Keep what there is of an unfinished file under a name that says so: its sender is gone."""
@@ -126,8 +153,9 @@ class Receiver:
     def _grow(self, part: Part) -> None:
         data = _bytes(part.data)
         known = self._growing.get(part.path)
-        if known is not None and part.offset not in (0, known.size):
-            raise Refused(f"a piece for byte {part.offset} came at byte {known.size}")
+        size = 0 if known is None else known.size
+        if part.offset not in (0, size):
+            raise Refused(f"a piece for byte {part.offset} came at byte {size}")
         folder = self._folder_of(part.path)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -139,8 +167,7 @@ class Receiver:
                 known = self._begin(part.path, file)
             self._append(part, known, file, data)
             if part.digest is not None:
-                os.fchmod(file, part.mode & 0o777)
-                os.utime(file, ns=(part.modified, part.modified))
+                _dress(file, part)
         finally:
             os.close(file)
 
@@ -204,8 +231,7 @@ class Receiver:
     def _complete(self, unfinished: _Unfinished, part: Part) -> None:
         if unfinished.digest.hexdigest() != part.digest:
             raise Refused("what came is not what was sent")
-        os.fchmod(unfinished.file, part.mode & 0o777)
-        os.utime(unfinished.file, ns=(part.modified, part.modified))
+        _dress(unfinished.file, part)
         source = _in(unfinished.folder, unfinished.temporary)
         wanted = _in(unfinished.folder, os.path.basename(unfinished.path))
         place, is_there = folders.free(wanted, source, folders.same_content)
@@ -213,13 +239,29 @@ class Receiver:
             os.unlink(source)
         else:
             os.rename(source, place)
+            if self._cache is not None and part.path in self._asked_for:
+                self._cache.keep(place, part)
         self.files += 1
         self._unfinished = None
         _close(unfinished)
 
+    def _see(self, part: Part) -> None:
+        if listing(part.data) != part.digest:
+            self._missing.append(part.path)
+
+    def _find(self, part: Part) -> None:
+        folder = self._folder_of(part.path)
+        try:
+            if self._cache is None or not self._cache.place(part, _in(folder, os.path.basename(part.path))):
+                self._asked_for.add(part.path)
+                self._missing.append(part.path)
+        finally:
+            os.close(folder)
+
     # --- other things -------------------------------------------------------------------------------
 
     def _link(self, part: Part) -> None:
+        _check_text(part.data)
         names = _names(part.path)
         base = self._base_of(part.form, names)
         if base is None or not _stays_inside(len(names) - 1 - base, part.data):
@@ -270,6 +312,8 @@ class Receiver:
 _HANDLERS: dict[Form, Callable[[Receiver, Part], None]] = {
     Form.GROWN: Receiver._grow,
     Form.WHOLE: Receiver._take_piece,
+    Form.KNOWN: Receiver._find,
+    Form.SEEN: Receiver._see,
     Form.LINK: Receiver._link,
     Form.FOLDER: Receiver._make_folder,
     Form.GONE: Receiver._remove,
@@ -277,10 +321,23 @@ _HANDLERS: dict[Form, Callable[[Receiver, Part], None]] = {
 
 
 def _names(path: str) -> tuple[str, ...]:
+    if len(path) > _LONGEST:
+        raise Refused(f"{path[:40]!r}... is longer than any path")
     names = tuple(path.split("/"))
-    if any(name in ("", ".", "..") or "\0" in name or len(name) > 255 for name in names):
+    _check_text(path)
+    if any(name in ("", ".", "..") or len(name) > 255 for name in names):
         raise Refused(f"{path!r} is no path that may be sent")
     return names
+
+
+def _check_text(text: str) -> None:
+    """Refuse what cannot be a name: the kernel would not even be asked about it."""
+    try:
+        is_good = b"\0" not in os.fsencode(text)
+    except UnicodeError:
+        is_good = False
+    if not is_good:
+        raise Refused(f"{text!r} is no name that may be sent")
 
 
 def _stays_inside(depth: int, target: str) -> bool:
@@ -306,6 +363,13 @@ def _bytes(data: str) -> bytes:
         return a2b_base64(data)
     except (NoBase64, ValueError):
         raise Refused("a piece that is not in base64") from None
+
+
+def _dress(file: int, part: Part) -> None:
+    """Give a file its permissions, never more than those, and its time."""
+    os.fchmod(file, part.mode & 0o777)
+    modified = min(max(0, part.modified), _LATEST)
+    os.utime(file, ns=(modified, modified))
 
 
 def _write_all(file: int, data: bytes) -> None:

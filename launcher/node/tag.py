@@ -9,3 +9,9 @@ TAG = "REGIMENT_TAG"
 def tag_of(token: str, index: int, life: int) -> str:
     """Give the variable's value on one node."""
     return f"{token}.{index}-{life}"
+
+
+def earlier_tags(tag: str) -> list[str]:
+    """Give the values that the same node had when it was there before and was lost."""
+    node, _, life = tag.rpartition("-")
+    return [f"{node}-{earlier}" for earlier in range(int(life))]

@@ -111,6 +111,10 @@ class Workplace:
         assert order is not None
         self._log.open(Path(order.logs, order.log_prefix))
         if order.code is None:
+            if not os.path.isdir(order.working_folder):
+                raise OSError(
+                    f"there is no {order.working_folder} on {self._config.node_id}; give 'code:' to send it there"
+                )
             text = f"processes run in {order.working_folder} as it stands; there is no snapshot"
         elif order.is_again and os.path.isdir(order.working_folder):
             text = f"processes run in {order.working_folder} again, as it was left"

@@ -93,7 +93,7 @@ class _SimulatedNodes:
         self._shares = machine_shares(nodes)
         self._processes: list[_AgentProcess] = []
 
-    def open(self, loop: Loop, note: Callable[[str], None]) -> None:
+    def open(self, loop: Loop, note: Callable[[str], None], on_return: Callable[[], None]) -> None:
         """Do nothing."""
 
     def share(self, index: int) -> Share:

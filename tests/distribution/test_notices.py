@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regiment.distribution.actions import Say, SignalNode, StopNode
+from regiment.distribution.actions import FenceNode, Say, SignalNode, StopNode
 from regiment.distribution.decide import decide
 from regiment.distribution.decide.ends import SETTLE
 from regiment.distribution.events import (
@@ -18,6 +18,7 @@ from regiment.distribution.events import (
 )
 from regiment.distribution.history import events_between
 from regiment.distribution.state import Phase, Policy
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus
 from regiment.jobs.record import ProcessStatus, RunStatus
 from regiment.jobs.spec import EarlyExit, Restarts
@@ -25,6 +26,7 @@ from regiment.jobs.spec import EarlyExit, Restarts
 from .test_decide import COMPLETED, GONE, STARTED, UP, WOUND_UP, failed, play
 
 NOTICE = PreemptionNoticed("its viewer got SIGUSR1", "SIGUSR1")
+TAKEN = PreemptionNoticed("the agent of node-1 got SIGTERM", "SIGTERM", grace=6.0)
 REASON = "preempted: its viewer got SIGUSR1"
 
 
@@ -67,6 +69,30 @@ def test_a_node_that_goes_after_a_notice_was_taken_away() -> None:
 def test_a_launcher_that_dies_of_the_notice_was_taken_away_too() -> None:
     state, _ = play([*UP, *STARTED, NOTICE, LauncherExited(0, None, "SIGUSR1")])
     assert state.cause is None and state.exit_status is ExitStatus.PREEMPTED
+
+
+def test_a_node_that_is_being_taken_away_has_all_processes_stopped_in_the_time_it_has() -> None:
+    state, done = play([*UP, *STARTED, TAKEN])
+    stops = [action for _, action in done if isinstance(action, StopNode | SignalNode)]
+    assert stops == [StopNode(0, 6.0), StopNode(1, 6.0)]
+    assert state.canceled == "preempted: the agent of node-1 got SIGTERM"
+    assert state.exit_status is ExitStatus.PREEMPTED
+
+
+def test_an_elastic_run_goes_on_without_a_node_that_is_taken_away_but_not_without_node_0() -> None:
+    policy = Policy(min_nodes=1)
+    state, done = play([*UP, *STARTED, replace(TAKEN, node=1)], policy)
+    assert state.phase is Phase.RUNNING and FenceNode(1) in [action for _, action in done]
+    state, _ = play([*UP, *STARTED, replace(TAKEN, node=0)], policy)
+    assert state.phase is Phase.STOPPING and state.exit_status is ExitStatus.PREEMPTED
+
+
+def test_processes_that_are_being_stopped_have_no_longer_than_their_node() -> None:
+    old, _ = play([*UP, *STARTED, StopRequested("cancelled by Ctrl-C", is_persons=True)])
+    assert old.kill_at is not None
+    state, done = decide(old, TAKEN, old.kill_at - 20)
+    assert done == (StopNode(0, 6.0), StopNode(1, 6.0))
+    assert state.canceled == "cancelled by Ctrl-C" and state.exit_status is ExitStatus.CANCELED
 
 
 def test_a_preempted_run_has_no_other_attempt() -> None:

@@ -65,13 +65,14 @@ class Lab:
 
     def start_script(self, text: str, name: str = "script.py") -> subprocess.Popen[str]:
         """Start a Python program of the user's in a session of its own."""
-        return self._start([sys.executable, str(self.write(name, text))], {})
+        return self.start_program([sys.executable, str(self.write(name, text))], {})
 
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         """Start a command in a session of its own."""
-        return self._start([sys.executable, "-m", "regiment", *arguments], environ)
+        return self.start_program([sys.executable, "-m", "regiment", *arguments], environ)
 
-    def _start(self, argv: list[str], environ: dict[str, str]) -> subprocess.Popen[str]:
+    def start_program(self, argv: list[str], environ: dict[str, str]) -> subprocess.Popen[str]:
+        """Start any program in a session of its own."""
         process = subprocess.Popen(
             argv,
             cwd=self.folder,

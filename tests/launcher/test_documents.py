@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from regiment.distribution.places.explicit import WORDS
+from regiment.distribution.places.find import SYSTEMS
+from regiment.distribution.places.ports import FIRST_PORT, LAST_PORT
 from regiment.jobs.schema import schema_text
 from regiment.launcher.cli.parser import make_parser
 
@@ -95,6 +98,15 @@ def test_all_keys_of_ours_in_a_job_file_are_documented() -> None:
     table = JOB_FILE[JOB_FILE.index("| key under `regiment` |") : JOB_FILE.index("### Prefix")]
     keys = {key for first, *_ in rows(table) for key in code(first)}
     assert keys == set(command_job["properties"]["regiment"]["properties"])
+
+
+def test_all_that_tells_a_node_its_place_is_documented_with_its_source() -> None:
+    text = section((ROOT / "docs/entrypoint.md").read_text("utf-8"), "Where a place comes from")
+    sources = {first.partition(" (")[0]: source for first, *_, source in rows(text)}
+    assert sources.keys() - {"Kubernetes Indexed Job", "Kubernetes JobSet"} == SYSTEMS.keys() - {"Kubernetes"}
+    assert all("](https://" in source for source in sources.values())
+    assert all(f"`{variable}`" in text and flag in text for flag, variable, _ in WORDS.values())
+    assert f"{FIRST_PORT} plus" in text and f"modulo\n  {LAST_PORT - FIRST_PORT + 1}" in text
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

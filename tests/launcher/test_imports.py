@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import GUARD, Lab
+from .join.nodes import Joined, ended
 
 _PYTHON = """\
 #!/bin/bash
@@ -86,6 +87,12 @@ def recording(tmp_path: Path) -> tuple[Path, Path]:
     return python, folder
 
 
+def imported(folder: Path) -> list[set[str]]:
+    """Give what each process has imported."""
+    line = re.compile(r"^import time: +\d+ \| +\d+ \| +([\w.]+)$", re.MULTILINE)
+    return [set(line.findall(file.read_text("utf-8"))) for file in folder.iterdir()]
+
+
 def imports(lab: Lab, recording: tuple[Path, Path]) -> dict[str, set[str]]:
     """Run a job whose rank is `true`, and give what was imported by whom; an agent is a fork of its keeper."""
     python, folder = recording
@@ -95,8 +102,7 @@ def imports(lab: Lab, recording: tuple[Path, Path]) -> dict[str, set[str]]:
         argv = [str(python), "-m", "regiment", "run", "--", "true"]
         subprocess.run(argv, cwd=lab.folder, env=lab.environ, timeout=GUARD, check=True, stdout=subprocess.DEVNULL)
     found = {}
-    for file in folder.iterdir():
-        modules = set(re.findall(r"^import time: +\d+ \| +\d+ \| +([\w.]+)$", file.read_text("utf-8"), re.MULTILINE))
+    for modules in imported(folder):
         if "regiment.launcher.cli.main" in modules:
             found["command"] = modules
         elif "regiment.launcher.coordinator.life" in modules:
@@ -119,3 +125,19 @@ def test_each_process_imports_only_what_a_first_line_takes(lab: Lab, recording: 
         beyond = {name for name in ours if not f"{name}.".startswith(tuple(f"{room}." for room in _OURS[who]))}
         assert beyond <= {"launcher"}, who
         assert not {name for name in ours if name.startswith(_NOT_OURS[who])}, who
+
+
+def test_only_the_ends_of_a_connection_over_the_network_know_of_it(lab: Lab, recording: tuple[Path, Path]) -> None:
+    python, folder = recording
+    nodes = Joined(lab, 2)
+    argv = [str(python), "-m", "regiment", "agent", "--", "true"]
+    started = [lab.start_program(argv, nodes.environ(rank)) for rank in (0, 1)]
+    assert [ended(node).returncode for node in started] == [0, 0]
+    certified = secured = 0
+    for modules in imported(folder):
+        certified += "cryptography" in modules
+        secured += "ssl" in modules
+        assert not modules & {"cryptography", "ssl"} or "regiment.launcher.cli.main" in modules
+        assert "regiment.launcher.join.relay" not in modules or "cryptography" not in modules
+    # Node 0's coordinator has ssl too, but writes into its log by then what it imports.
+    assert (certified, secured) == (1, 1)

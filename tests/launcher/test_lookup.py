@@ -53,7 +53,7 @@ def test_compute_targets_are_listed_shown_and_removed(lab: Lab) -> None:
     assert lab.run("compute", "remove", "local").returncode == 2
 
 
-@pytest.mark.parametrize(("name", "kind"), [("x", "slurm"), ("local", "local"), ("../x", "local")])
+@pytest.mark.parametrize(("name", "kind"), [("x", "kubernetes"), ("local", "local"), ("../x", "local")])
 def test_what_cannot_be_a_compute_target_is_refused_in_a_sentence(lab: Lab, name: str, kind: str) -> None:
     result = lab.run("compute", "add", name, "--type", kind)
     assert result.returncode == 2

@@ -28,7 +28,7 @@ _CONF = """
 ClusterName=regiment
 SlurmctldHost=head({net}.254)
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge
+AuthInfo=socket={folder}/munge,cred_expire=5
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={folder}/state
@@ -75,6 +75,7 @@ class Machine:
             "mount --make-rprivate /",
             "mount -t proc proc /proc",
             f"mount --bind {boot_id} /proc/sys/kernel/random/boot_id",
+            f"mount --bind {folder}/hosts /etc/hosts",  # As most clusters do, gloo's nodes look up their own names.
             f"mount -t tmpfs none {sockets}",
             f"hostname {name}",
             "ip link set lo up",
@@ -171,6 +172,9 @@ class Cluster:
         key.chmod(0o400)
         for name in ("state", *(f"spool-n{index}" for index in range(1, NODES + 1))):
             (self.folder / name).mkdir()
+        names = {"localhost": "127.0.0.1", "head": f"{self.net}.254"}
+        names.update((f"n{index}", f"{self.net}.{index}") for index in range(1, NODES + 1))
+        (self.folder / "hosts").write_text("".join(f"{address} {name}\n" for name, address in names.items()))
         conf = _CONF.format(folder=self.folder, net=self.net, nodes=NODES, cpus=CPUS)
         (self.folder / "slurm.conf").write_text(conf)
 
@@ -228,7 +232,9 @@ class Cluster:
         self.ask("scancel", "--quiet", "--user", "root")
         down = self.ask("sinfo", "--noheader", "--Node", "--states", "down,drain,fail", "--format", "%N").split()
         for name in down:
-            self.ask("scontrol", "update", f"nodename={name}", "state=resume")
+            # One that its daemon has brought back meanwhile is no more to be resumed.
+            argv = ("scontrol", "update", f"nodename={name}", "state=resume")
+            subprocess.run(argv, env={**os.environ, **self.environ}, check=False, capture_output=True)
         self.wait_until_idle()
 
     def end(self) -> None:

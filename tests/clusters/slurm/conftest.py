@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,11 @@ def slurm() -> Iterator[Cluster]:
 class SlurmLab(Lab):
     """A lab on the cluster's login node."""
 
-    cluster: Cluster | None = None
+    cluster: Cluster = field(kw_only=True)
 
     @property
     def environ(self) -> dict[str, str]:
         """What a lab has, and where Slurm is."""
-        assert self.cluster is not None
         return {**super().environ, **self.cluster.environ}
 
 
@@ -46,9 +45,10 @@ def slurm_lab(slurm: Cluster, tmp_path: Path) -> Iterator[SlurmLab]:
     try:
         yield lab
         lab.wait_until(lambda: not lab.processes())
+        # Slurm itself is a moment later, with a job that has ended.
+        lab.wait_until(lambda: not slurm.jobs(), 20)
         left = [str(path) for place in places for path in place.rglob("*")]
         assert left == [], f"left behind: {left}"
-        assert slurm.jobs() == []
     finally:
         slurm.clear()
         for process in lab.started:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,9 +46,10 @@ class Joined:
             "REGIMENT_KEY_FILE": str(self.key),
         }
 
-    def start(self, rank: int, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        """Start one node."""
-        return self.lab.start("agent", "--name", "r", *arguments, **{**self.environ(rank), **environ})
+    def start(self, rank: int, *arguments: str, prefix: tuple[str, ...] = (), **environ: str) -> subprocess.Popen[str]:
+        """Start one node, maybe by another program."""
+        argv = [*prefix, sys.executable, "-m", "regiment", "agent", "--name", "r", *arguments]
+        return self.lab.start_program(argv, {**self.environ(rank), **environ})
 
     def run(self, *arguments: str) -> list[subprocess.CompletedProcess[str]]:
         """Start all nodes, node 0 last, and wait for their ends."""

@@ -1,0 +1,1 @@
+"""Runs on a Slurm cluster: submitting them, and seeing from its login node how they are."""

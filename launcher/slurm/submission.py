@@ -1,0 +1,87 @@
+"""Makes a run and submits it as one job of Slurm's; from then on it needs nobody here any more."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+from regiment.distribution.slurm.script import Target, sbatch_script
+from regiment.jobs.changes import changing
+from regiment.jobs.dataclass import dataclass, replace
+from regiment.jobs.errors import UserError
+from regiment.jobs.files import private_folder, replace_file, replace_json
+from regiment.jobs.plain import to_plain
+from regiment.jobs.record import RunStatus, SchedulerRecord, read_record, write_record
+from regiment.jobs.registry import Compute
+from regiment.jobs.spec import JobSpec
+from regiment.jobs.workspace import RunFolder, Workspace
+
+from ..bundle import packed_agent
+from ..node.runkey import make_key
+from ..submit import Origin, make_run, make_workspace
+from . import commands
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A run that Slurm has in its queue."""
+
+    folder: RunFolder
+    job_id: str
+    notes: tuple[str, ...]
+    """What there is to say about its snapshot."""
+
+
+def submit_to_slurm(
+    spec: JobSpec, job_text: str, workspace: Workspace, compute: Compute, origin: Origin | None = None
+) -> Submitted:
+    """Make the run's folder, snapshot its code and submit it.
+
+    Raises:
+        RegimentError: It cannot be submitted; then there is no such run.
+    """
+    if compute.python is None and importlib.util.find_spec("cryptography") is None:
+        raise UserError(
+            f"the run's nodes meet over the network, and {sys.executable} has no cryptography, which node 0 needs; "
+            "install it there: pip install 'regiment[network]'"
+        )
+    run_id = make_workspace(spec, workspace)
+    packed_agent(workspace.cache)
+    submitted: list[str] = []
+
+    def finish(folder: RunFolder) -> None:
+        _write_what_node_0_needs(spec, folder)
+        script = script_of(spec, folder, compute)
+        replace_file(folder.batch_script, script)
+        submitted.append(commands.sbatch(script))
+
+    folder, lock, notes = make_run(spec, job_text, workspace, run_id, attached=False, origin=origin, finish=finish)
+    # The job may have started already; who comes up on its node waits for the lock.
+    with lock, changing(workspace, [run_id]):
+        scheduler = SchedulerRecord("slurm", submitted[0])
+        record = replace(read_record(folder.record), status=RunStatus.QUEUED, scheduler=scheduler, coordinator=None)
+        write_record(folder.record, record)
+    return Submitted(folder, submitted[0], notes)
+
+
+def script_of(spec: JobSpec, folder: RunFolder, compute: Compute) -> str:
+    """Give the script for a run; the folder need not be there."""
+    root = folder.root.absolute()
+    return sbatch_script(
+        spec,
+        Target(
+            name=compute.name,
+            sbatch=compute.sbatch,
+            run_id=folder.run_id,
+            folder=str(folder.own_logs.absolute()),
+            log=str(folder.batch_log.absolute()),
+            agent=(compute.python or sys.executable, "-m", "regiment", "agent", "--run-folder", str(root)),
+        ),
+    )
+
+
+def _write_what_node_0_needs(spec: JobSpec, folder: RunFolder) -> None:
+    """Write what nobody can hand over to it: the job, secrets and all, and the key, both for this user alone."""
+    private_folder(folder.own_logs)
+    replace_json(folder.order, to_plain(replace(spec, code=spec.code or spec.code_url)))
+    make_key(str(folder.key))

@@ -1,0 +1,195 @@
+"""Whole runs on a Slurm cluster, submitted and watched from its login node."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.launcher.conftest import GUARD
+
+from .conftest import SlurmLab
+
+pytestmark = pytest.mark.slurm
+
+JOB = """
+command: {command}
+compute: gpu
+resources: {{instance_count: {nodes}}}
+distribution: {{type: pytorch, process_count_per_instance: 2}}
+regiment: {{start_method: spawn, grace: 2}}
+"""
+
+
+def prepared(lab: SlurmLab, command: str, nodes: int = 2) -> SlurmLab:
+    lab.write("job.yml", JOB.format(command=command, nodes=nodes))
+    added = lab.run("compute", "add", "gpu", "--type", "slurm", "--partition", "main")
+    assert added.returncode == 0, added.stderr
+    return lab
+
+
+def test_a_run_on_two_nodes_is_queued_started_and_shown_to_its_end(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "echo rank $RANK of $WORLD_SIZE on $(hostname) at $MASTER_ADDR")
+    done = lab.run("run", "job.yml", "--name", "r")
+    assert done.returncode == 0, done.stderr + (lab.run_folder("r") / "logs/azureml/slurm.log").read_text()
+    net = lab.cluster.net
+    assert sorted(done.stdout.splitlines()) == [
+        f"[node-{rank // 2} rank {rank}] rank {rank} of 4 on n{rank // 2 + 1} at {net}.1" for rank in range(4)
+    ]
+    assert lab.show("r")["status"] == "Completed"
+    secrets = [lab.run_folder("r") / name for name in ("run.key", "order.json")]
+    lab.wait_until(lambda: not any(path.exists() for path in secrets))
+
+
+def started(lab: SlurmLab, *flags: str) -> None:
+    """Submit the job and wait until all its processes run."""
+    done = lab.run("run", "job.yml", "--detach", "--name", "r", *flags)
+    assert done.returncode == 0, done.stderr
+    lab.wait_until_running("r", 4)
+
+
+def test_a_running_run_is_cancelled_from_the_login_node(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "trap 'echo told; exit 3' TERM; echo ready; sleep 3600 & wait")
+    started(lab)
+    follower = lab.start("logs", "-f", "r")
+    assert lab.show("r")["status"] == "Running"
+    assert lab.run("cancel", "r").returncode == 0
+    waited = lab.run("wait", "r")
+    assert waited.returncode == 4
+    assert "cancelled by 'regiment cancel'" in waited.stderr
+    out, err = follower.communicate()
+    assert follower.returncode == 0, err
+    assert sorted(out.splitlines()) == sorted(
+        f"[node-{rank // 2} rank {rank}] {word}" for rank in range(4) for word in ("ready", "told")
+    )
+    assert lab.show("r")["status"] == "Canceled"
+
+
+def test_scancel_ends_a_run_politely(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "trap 'echo told; exit 3' TERM; echo ready; sleep 3600 & wait")
+    started(lab)
+    lab.cluster.ask("scancel", lab.show("r")["scheduler"]["jobId"])
+    assert lab.run("wait", "r").returncode == 4
+    assert lab.show("r")["status"] == "Canceled"
+    assert {lab.log("r", f"node-{rank // 2}/70_driver_log_{rank}.txt") for rank in range(4)} == {"ready\ntold\n"}
+
+
+def test_two_runs_on_the_same_nodes_at_once_do_not_meet(slurm_lab: SlurmLab) -> None:
+    come = slurm_lab.everybody(8).replace("$RANK", "$(( $RANK + $OFFSET ))")
+    lab = prepared(slurm_lab, f"{come}; echo $REGIMENT_RUN_ID")
+    first, second = (
+        lab.start("run", "job.yml", "--name", name, "--env", f"OFFSET={offset}")
+        for name, offset in (("r", 0), ("s", 4))
+    )
+    for process, name in ((first, "r"), (second, "s")):
+        out, err = process.communicate(timeout=GUARD)
+        assert process.returncode == 0, err
+        assert {line.partition("] ")[2] for line in out.splitlines()} == {name}
+    assert [node["host"] for node in lab.show("r")["nodes"]] == [node["host"] for node in lab.show("s")["nodes"]]
+
+
+def test_all_processors_of_the_allocation_are_every_processes(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "python -c 'import os; print(len(os.sched_getaffinity(0)))'")
+    done = lab.run("run", "job.yml")
+    assert done.returncode == 0, done.stderr
+    assert {line.partition("] ")[2] for line in done.stdout.splitlines()} == {str(len(os.sched_getaffinity(0)))}
+
+
+def test_the_notice_of_the_end_of_its_time_reaches_each_process_once(slurm_lab: SlurmLab) -> None:
+    lab = prepared(
+        slurm_lab,
+        "trap 'echo noticed' USR1; trap 'echo told; exit 0' TERM; echo ready; while :; do sleep 3600 & wait; done",
+    )
+    started(lab)
+    lab.cluster.ask("scancel", "--signal=USR1", lab.show("r")["scheduler"]["jobId"])
+    lab.wait_until(lambda: all("noticed" in log_of(lab, rank) for rank in range(4)))
+    assert lab.show("r")["preempting"] is not None
+    assert lab.run("cancel", "r").returncode == 0
+    lab.run("wait", "r")
+    assert {log_of(lab, rank) for rank in range(4)} == {"ready\nnoticed\ntold\n"}
+
+
+def log_of(lab: SlurmLab, rank: int) -> str:
+    return lab.log("r", f"node-{rank // 2}/70_driver_log_{rank}.txt")
+
+
+def test_a_node_that_is_powered_off_ends_the_run_and_is_named(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "echo ready; sleep 3600")
+    started(lab)
+    node = lab.cluster.nodes["n2"]
+    node.network("link set eth0 down")
+    try:
+        waited = lab.run("wait", "r")
+        assert waited.returncode == 3
+        assert "node-1" in waited.stderr
+    finally:
+        node.network("link set eth0 up")
+
+
+def test_a_killed_slurmd_does_not_disturb_the_run(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, f"echo ready; until [ -e '{slurm_lab.folder}/go' ]; do sleep 0.1; done; echo done")
+    started(lab)
+    os.kill(lab.cluster.slurmd_pid("n2"), signal.SIGKILL)
+    lab.write("go", "")
+    try:
+        assert lab.run("wait", "r").returncode == 0
+    finally:
+        lab.cluster.start_slurmd("n2")
+
+
+TRAIN = """
+import os, pathlib, signal, sys, time
+attempt, rank = int(os.environ["REGIMENT_ATTEMPT"]), os.environ["RANK"]
+saved = pathlib.Path(os.environ["SAVED"]) / rank
+step = int(saved.read_text()) if saved.exists() else 0
+print("attempt", attempt, "from", step, flush=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+while step < 3 or attempt == 0:
+    time.sleep(0.05)
+    step += 1
+    if step <= 2:
+        saved.write_text(str(step))
+print("done at", step, flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["requeue", "down"])
+def test_a_job_that_is_queued_again_goes_on_as_the_runs_next_attempt(slurm_lab: SlurmLab, how: str) -> None:
+    lab = prepared(slurm_lab, f"python '{slurm_lab.folder}/train.py'")
+    lab.write("train.py", TRAIN)
+    saved = lab.folder / "saved"
+    saved.mkdir()
+    process = lab.start("run", "job.yml", "--name", "r", "--env", f"SAVED={saved}")
+    lab.wait_until(
+        lambda: [(saved / str(rank)).exists() and (saved / str(rank)).read_text() for rank in range(4)] == ["2"] * 4
+    )
+    job_id = lab.show("r")["scheduler"]["jobId"]
+    if how == "requeue":
+        lab.cluster.ask("scontrol", "requeue", job_id)
+    else:
+        lab.cluster.ask("scontrol", "update", "nodename=n2", "state=down", "reason=test")
+    lab.wait_until(lambda: lab.show("r")["attempt"] == 1, 30)
+    out, err = process.communicate(timeout=GUARD)
+    assert process.returncode == 0, err
+    lines = sorted(line.partition("] ")[2] for line in out.splitlines())
+    assert lines == ["attempt 0 from 0"] * 4 + ["attempt 1 from 2"] * 4 + ["done at 3"] * 4
+    record = lab.show("r")
+    assert (record["status"], record["attempt"], record["scheduler"]["jobId"]) == ("Completed", 1, job_id)
+    first = lab.run_folder("r") / "attempts" / "0" / "azureml-logs" / "node-1" / "70_driver_log_3.txt"
+    assert first.read_text() == "attempt 0 from 0\n"
+
+
+@pytest.mark.slow
+def test_a_run_whose_time_is_up_is_told_before_and_ends_within_its_own_grace(slurm_lab: SlurmLab) -> None:
+    lab = prepared(
+        slurm_lab, "trap 'echo noticed' USR1; trap 'echo told; exit 3' TERM; while :; do sleep 3600 & wait; done"
+    )
+    # A minute is the least that Slurm gives.
+    limits = ("--set", "regiment.slurm.time=1", "--set", "regiment.slurm.signal=USR1@45")
+    done = lab.run("run", "job.yml", "--name", "r", *limits)
+    assert done.returncode == 5, done.stderr
+    assert {log_of(lab, rank) for rank in range(4)} == {"noticed\ntold\n"}
+    record = lab.show("r")
+    assert record["status"] == "Canceled"
+    assert "SIGUSR1" in record["error"]["message"]
