@@ -13,6 +13,7 @@ from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.errors import JobFileError, RegimentError, UserError
 from regiment.jobs.loader import load_keys
 from regiment.jobs.plain import from_plain, to_plain
+from regiment.jobs.registry import LOCAL, find_compute
 from regiment.jobs.runconfig import runconfig
 from regiment.jobs.spec import JobSpec
 from regiment.jobs.workspace import Workspace
@@ -40,6 +41,12 @@ def take_up(request: Submit, workspace: Workspace) -> TakenUp:
         RegimentError: It is not usable as it is, or cannot be started.
     """
     spec, text, notes, origin = _read(request, workspace)
+    target = find_compute(workspace, spec.compute)
+    if target.type != LOCAL:
+        raise UserError(
+            f"compute target {target.name!r} is of type {target.type}, which programs and jobs cannot submit to yet; "
+            f"use 'regiment run JOB.yml --compute {target.name}' in a shell"
+        )
     submission = submit(spec, text, workspace, attached=False, origin=origin)
     submission.connection.close()
     return TakenUp(submission.folder.run_id, str(workspace.root), (*notes, *submission.notes))

@@ -12,6 +12,7 @@ from regiment import (
     ComputeTarget,
     DockerConfiguration,
     Environment,
+    Experiment,
     MpiConfiguration,
     PyTorchConfiguration,
     RunConfiguration,
@@ -20,7 +21,9 @@ from regiment import (
     UserError,
     Workspace,
 )
+from regiment.jobs.registry import Compute, add_compute
 from regiment.jobs.spec import Distribution, JobSpec, Mpi, Plain, PyTorch, ShellCommand, TensorFlow
+from regiment.jobs.workspace import Workspace as WorkspaceFolder
 from regiment.launcher.operations import SubmitScript
 from regiment.launcher.submitted import spec_of
 
@@ -160,3 +163,13 @@ def test_environments_are_only_named(tmp_path: Path) -> None:
     assert Environment.get(workspace, name="AzureML-Minimal").name == "AzureML-Minimal"
     conda = Environment.from_conda_specification("mine", str(tmp_path / "environment.yml"))
     assert conda.python.conda_dependencies_file == str(tmp_path / "environment.yml")
+
+
+def test_a_target_that_programs_cannot_submit_to_is_refused_and_nothing_runs_here_instead(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("")
+    folder = WorkspaceFolder(tmp_path / ".regiment")
+    add_compute(folder, Compute("cluster", "slurm"))
+    config = ScriptRunConfig(source_directory=str(tmp_path), script="train.py", compute_target="cluster")
+    with pytest.raises(UserError, match="type slurm, which programs and jobs cannot submit to yet"):
+        Experiment(Workspace(folder.root), "e").submit(config)
+    assert not list(folder.runs.glob("*"))
