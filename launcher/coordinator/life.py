@@ -14,7 +14,6 @@ from regiment.jobs.errors import ExitStatus
 from regiment.jobs.lock import RecordLock
 from regiment.jobs.plain import from_plain
 from regiment.jobs.record import RunError, RunStatus, read_record, utc_text, write_record
-from regiment.jobs.spec import preloaded_modules
 from regiment.jobs.workspace import RunFolder, Workspace
 
 from ..backends.backend import Backend
@@ -44,9 +43,9 @@ def see_through(first: FirstKeeper) -> None:
 
 def _take_warm(order: Order, first: FirstKeeper) -> Order:
     """Let node 0 be one that has imported already what is to be forked, where there is a warm pool for that."""
-    modules = preloaded_modules(order.spec.distribution, order.spec.options)
-    if modules is None or order.has_views:
-        return order  # Views need a mount namespace, which nothing must have been started before.
+    modules = order.warm_modules
+    if modules is None:
+        return order
     from ..backends.warm import NoPool, take
 
     try:

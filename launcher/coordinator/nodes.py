@@ -208,6 +208,7 @@ class Nodes:
             metrics=str(self._folder.metrics),
             fetched=str(self._folder.fetched),
             views=self._order.has_views,
+            warm_modules=None if self._order.has_lives else self._order.warm_modules,
             sharing=self._sharing(life) if self._token else None,
         )
         return self._backend.start(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from regiment.distribution.mpirun import Mpirun
 from regiment.jobs.data import DataInput, DataMode
 from regiment.jobs.dataclass import dataclass
-from regiment.jobs.spec import JobSpec
+from regiment.jobs.spec import JobSpec, preloaded_modules
 
 from ..node.messages import Terminal
 from .network import Network
@@ -38,6 +38,19 @@ class Order:
     """Where nodes come over a network; without one, all of them are emulated on this machine."""
     notes: tuple[str, ...] = ()
     """What a person should know before it runs."""
+
+    @property
+    def warm_modules(self) -> tuple[str, ...] | None:
+        """Give what a warm pool may have imported for it; None where it can have no use for one."""
+        if self.has_views:
+            return None  # Views need a mount namespace, which nothing must have been started before.
+        return preloaded_modules(self.spec.distribution, self.spec.options)
+
+    @property
+    def has_lives(self) -> bool:
+        """Say whether a node that was lost may come back, and then has to know what is left of it from before."""
+        options = self.spec.options
+        return options.restarts.any or options.min_nodes is not None
 
     @property
     def has_views(self) -> bool:

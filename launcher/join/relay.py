@@ -20,16 +20,17 @@ from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus, ProtocolError
 
 from ..backends.backend import Ready
-from ..backends.keepers import KeeperProcess
+from ..backends.keepers import Keeper, KeeperProcess
 from ..backends.local import LocalNode, hidden_folders
 from ..backends.machine import visible_gpus
 from ..node import joining, messages, processes, scratch
 from ..node.cgroups import NodeGroup
 from ..node.channel import LineChannel, encode
 from ..node.config import NodeConfig
+from ..node.limits import raise_limits
 from ..node.loop import Loop
 from ..node.patience import INTERVAL, Patience
-from ..node.tag import earlier_tags
+from ..node.tag import earlier_tags, tag_of
 from .dialing import Connection
 from .stopgrace import LAST_WORDS, rank_grace
 
@@ -150,8 +151,22 @@ class Relay:
             python=sys.executable,
             sharing=config.sharing and replace(config.sharing, hidden=hidden_folders()),
         )
-        keeper = KeeperProcess(config.python, config.zip, config.tag)
+        keeper, config = self._keeper(config)
         self._node = LocalNode(self._loop, config, self._agent_ready, self._agent_gone, keeper)
+
+    def _keeper(self, config: NodeConfig) -> tuple[Keeper, NodeConfig]:
+        """Start the node's keeper, or take one whose agent has imported already what is to be forked."""
+        if config.warm_modules is not None:
+            from ..backends.warm import NoPool, take
+
+            raise_limits()
+            try:
+                warm, token = take(config.python, config.warm_modules, config.zip)
+                return warm, replace(config, tag=tag_of(token, 0, 0))
+            except NoPool as error:
+                if str(error):
+                    self._say(f"the warm pool is of no use here: {error}")
+        return KeeperProcess(config.python, config.zip, config.tag), config
 
     def _end(self, status: int) -> None:
         """End as the run has; what the node may still run nobody wants any more."""

@@ -56,6 +56,8 @@ class NodeConfig:
     """Where downloads lie, once for all the run's nodes of this machine."""
     environ: Mapping[str, str] | None = None
     """What the job's processes inherit, where the agent was started by somebody else; None for its own."""
+    warm_modules: tuple[str, ...] | None = None
+    """What a warm pool of the node's may have imported for its processes; None where none can be used."""
     views: bool = False
     """Whether the job has inputs that it must not be able to write."""
     sharing: Sharing | None = None

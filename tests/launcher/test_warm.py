@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import ENDLESS, GUARD, Lab, open_lab
+from .join.nodes import Joined, ended
 
 COUNTED = "import os, sys\nopen({path!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
 """A module that leaves a line for each process that has imported it."""
@@ -192,6 +193,28 @@ def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
         result = lab.run("warm", "--preload", "colorsys")
         assert result.returncode == 2 and f"{folder} is not this user's alone" in result.stderr
         folder.rmdir()
+
+
+def test_each_node_that_was_joined_forks_from_a_pool_of_its_own(pool: Pool) -> None:
+    """Two nodes on this machine, each with a folder for its pool, as each machine has one."""
+    lab, nodes = pool.lab, Joined(pool.lab, 2)
+    lab.write("train.py", PROGRAM)
+    places = [{**pool.environ, "XDG_RUNTIME_DIR": str(lab.sockets / f"of-{rank}")} for rank in range(2)]
+    for place in places:
+        Path(place["XDG_RUNTIME_DIR"]).mkdir()
+        assert lab.run("warm", "--preload", "counted", **place).returncode == 0
+    assert len(pool.imported()) == 2
+    command = (*FORK, "--", "python", "train.py")
+    started = [nodes.start(rank, *command, prefix=(), **place) for rank, place in enumerate(places)]
+    results = [ended(process) for process in started]
+    assert [result.returncode for result in results] == [0, 0], results
+    for rank, place in enumerate(places):
+        log = lab.log("r", f"node-{rank}/55_azureml-execution-node-{rank}.txt")
+        assert "forking from what the warm pool had imported" in log and "importing" not in log
+        assert lab.run("warm", "--stop", **place).returncode == 0
+    lab.wait_until(lambda: not list(lab.sockets.glob("of-*/*")))
+    for path in lab.sockets.iterdir():
+        path.rmdir()
 
 
 def test_ctrl_c_ends_a_run_that_uses_it(pool: Pool) -> None:
