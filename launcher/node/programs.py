@@ -108,6 +108,10 @@ class Programs:
             environ["PATH"] = f"{os.path.dirname(launcher.argv[0])}:{environ['PATH']}"
         return {name: value for name, value in environ.items() if not is_scheduler_variable(name)}
 
+    def shared_places(self, launcher: LauncherPlan) -> dict[str, str]:
+        """Give what tells a launcher's process of this node's folder in shared memory: a launcher tells of its own."""
+        return {name: self.shared_memory for name, value in launcher.environ.items() if value == SHARED_MEMORY}
+
     def preload_environ(self, *layers: Mapping[str, str]) -> dict[str, str]:
         """Give the whole environment of the Python that imports for the ranks and forks them."""
         # OpenBLAS starts its threads when it is loaded, and who has threads cannot be forked.

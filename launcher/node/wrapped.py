@@ -35,7 +35,7 @@ def launched_variables(
     match launcher.kind:
         case LauncherKind.MPIRUN:
             # What a flavour of MPI passes on from node 0 differs; what is right here does not.
-            return programs.environ(process.environ)
+            return programs.environ(process.environ, programs.shared_places(launcher))
         case LauncherKind.TORCHRUN:
             environ = {name: value for name, value in process.environ.items() if name not in TORCHRUN_SETS}
             if launcher.is_elastic:

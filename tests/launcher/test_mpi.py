@@ -240,6 +240,21 @@ def test_cancelling_leaves_nothing(lab: Lab, flavour: Flavour) -> None:
 
 
 @pytest.mark.mpi
+def test_each_ranks_folder_in_shared_memory_is_its_own_nodes(lab: Lab, tmp_path: Path) -> None:
+    """What mpirun passes on is node 0's, which a node on another machine has not."""
+    lab.write(
+        "job.py",
+        "import os; where = os.environ['OMPI_MCA_btl_sm_backing_directory']; os.listdir(where)\n"
+        "print(os.environ['NODE_RANK'], os.path.basename(where).partition('-node-')[2])\n",
+    )
+    result = lab.run(*_flavour("open-mpi-5", tmp_path).run(lab))
+    assert result.returncode == 0, result.stdout + result.stderr
+    for rank in range(4):
+        node = rank // 2
+        assert lab.log("r", f"node-{node}/70_driver_log_{rank}.txt") == f"{node} {node}.sock\n"
+
+
+@pytest.mark.mpi
 def test_a_node_that_is_lost_ends_the_job(lab: Lab, tmp_path: Path) -> None:
     lab.write("job.py", FAIL.format(failure="time.sleep(3600)"))
     process = lab.start(*_flavour("open-mpi-5", tmp_path).run(lab))
