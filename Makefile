@@ -27,7 +27,7 @@ FRAMEWORK_PYTHONS := 3.11
 .SUFFIXES:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint pytest quick bench wheel clean python demo-venv test-venv torchx-venv
+.PHONY: help demo test lint pytest quick containers bench wheel clean python demo-venv test-venv torchx-venv
 
 # Python for pip and builds alone, whatever the shell has set up for other projects.
 unexport PYTHONPATH PYTHONHOME
@@ -100,7 +100,7 @@ lint: wheel ## ruff, mypy, import contracts
 
 pytest: wheel ## the tests alone
 	@set -e; \
-	chosen='not benchmark'; \
+	chosen='not benchmark and not container'; \
 	if ! $(has_frameworks); then \
 	    $(say) "pytest: without the tests that need PyTorch, TensorFlow or MPI: they run on Python $(FRAMEWORK_PYTHONS), this is $(python_version)"; \
 	    chosen="$$chosen and $(no_frameworks)"; \
@@ -123,7 +123,11 @@ pytest: wheel ## the tests alone
 
 quick: wheel ## the tests that need neither PyTorch, TensorFlow, MPI nor patience
 	@$(say) "quick: without slow tests and those that need PyTorch, TensorFlow or MPI, on Python $(python_version)"
-	@REGIMENT_TEST_QUICK=1 $(pytest) -n $(WORKERS) -m 'not benchmark and not slow and $(no_frameworks)' $(TESTS)
+	@REGIMENT_TEST_QUICK=1 $(pytest) -n $(WORKERS) -m 'not benchmark and not container and not slow and $(no_frameworks)' $(TESTS)
+
+containers: wheel ## build the image of docker/ and run the tests in containers of it, as root on Debian 12 with podman
+	@$(say) 'containers: the tests marked container, one after the other; takes some six minutes'
+	@$(pytest) -m container $(TESTS)
 
 bench: wheel torchx-venv ## measure, print the numbers, and write the tables of docs/benchmarks.md
 	@$(say) 'bench: the tests marked benchmark, one after the other'
