@@ -94,6 +94,8 @@ class OwnFolder:
         except Abandoned:
             return None
         if not problems:
+            # Now, for it may be a million files, and a node that is released has to be gone in seconds.
+            scratch.remove(config.outputs)
             return None
         self._is_kept = True
         return (
