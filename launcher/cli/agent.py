@@ -24,6 +24,9 @@ from .output import say
 from .place import explain_place, place_of
 from .request import workspace_of
 
+_AGAIN = 1.0
+"""Seconds after which a process that was told to end, and is still there, is told again."""
+
 
 def agent(options: argparse.Namespace) -> int:
     """Be this machine's node of a run; node 0 is its coordinator's machine too. Gives the run's exit status."""
@@ -34,7 +37,7 @@ def agent(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             # The first process of a container gets no signal that it has not asked for.
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+            signal.signal(number, _end)
     if options.run_folder is not None:
         from ..slurm.node import be_a_node
 
@@ -42,6 +45,13 @@ def agent(options: argparse.Namespace) -> int:
     place = place_of(options)
     key = read_key(place.key_file)
     return _first(options, place, key) if place.rank == 0 else _other(options, place, key)
+
+
+def _end(number: int, _: object) -> None:
+    """End by an exception, so that all is tidied up; Python drops one that comes in a `__del__`, so another follows."""
+    signal.signal(signal.SIGALRM, lambda _, frame: _end(number, frame))
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    sys.exit(128 + number)
 
 
 def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
