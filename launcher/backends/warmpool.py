@@ -73,6 +73,7 @@ class Place:
     def end(self) -> None:
         """End it, unless a run has it."""
         if not self.is_taken:
+            self._pool.loop.on_read(self.keeper.output, None)
             self.keeper.forget()
 
     def tidy(self) -> None:
@@ -231,10 +232,15 @@ class WarmPool:
 
     def _retire(self) -> None:
         """Be no pool any more; what a run has taken stays as long as that run, and we as its keepers' parent."""
+        if self._is_over:
+            return  # Told so before its time was over, while a run goes on.
         self._is_over = True
         self.loop.on_read(self._listener.fileno(), None)
         self._listener.close()
-        os.unlink(self._socket)
+        try:
+            os.unlink(self._socket)
+        except OSError:
+            pass  # Somebody has cleared up before us.
         if self._next is not None:
             self._next.end()
         self._reap()

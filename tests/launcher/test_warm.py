@@ -126,6 +126,7 @@ def test_a_run_that_uses_it_goes_on_when_the_pool_is_ended_or_killed(pool: Pool)
         lab.wait_until_running(name, 2)
         if how == "stop":
             lab.run("warm", "--stop")
+            os.kill(int(str(state["pid"])), signal.SIGTERM)  # It has retired, and is only their keeper's parent now.
         else:
             os.kill(int(str(state["pid"])), signal.SIGKILL)
         assert pool.states() == []
@@ -133,6 +134,8 @@ def test_a_run_that_uses_it_goes_on_when_the_pool_is_ended_or_killed(pool: Pool)
         _, err = process.communicate(timeout=GUARD)
         assert process.returncode == 0, err
         (lab.folder / "go").unlink()
+        if how == "stop":
+            lab.wait_until(lambda: list(lab.sockets.glob("regiment-warm-*")) == [])
     pool.warm()  # Clears up what the killed one has left.
 
 
