@@ -38,7 +38,6 @@ class SlurmLab(Lab):
         """What a lab has, and where Slurm is."""
         return {**super().environ, **self.cluster.environ}
 
-
     @property
     def places(self) -> list[Path]:
         """The folders for sockets, on the login node and on the others."""
