@@ -197,3 +197,40 @@ def test_a_run_whose_time_is_up_is_told_before_and_ends_within_its_own_grace(slu
     record = lab.show("r")
     assert record["status"] == "Canceled"
     assert "SIGUSR1" in record["error"]["message"]
+
+
+def test_a_run_that_is_to_be_queued_again_goes_on_without_the_node_that_failed(slurm_lab: SlurmLab) -> None:
+    lab = prepared(
+        slurm_lab,
+        "echo attempt $REGIMENT_ATTEMPT ready on $(hostname); [ $REGIMENT_ATTEMPT = 1 ] || exec sleep 3600",
+    )
+    started(lab, "--set", "regiment.requeue=1")
+    agent = next(pid for pid in lab.cluster.nodes["n2"].processes() if b"agent\0--run-folder" in lab.command_line(pid))
+    os.kill(agent, signal.SIGKILL)
+    waited = lab.run("wait", "r")
+    assert waited.returncode == 0, waited.stderr
+    record = lab.show("r")
+    hosts = [record["nodes"][rank // 2]["host"] for rank in range(4)]
+    assert "n2" not in hosts
+    assert [log_of(lab, rank) for rank in range(4)] == [f"attempt 1 ready on {host}\n" for host in hosts]
+    assert record["scheduler"]["requeues"] == 1
+    assert record["scheduler"]["excluded"] == ["n2"]
+    assert any("the run is queued again without n2: " in note["text"] for note in lab.events("r", "note"))
+
+
+def test_a_preempted_run_is_queued_again_as_often_as_it_may(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "trap 'exit 0' USR1; echo attempt $REGIMENT_ATTEMPT ready; sleep 3600 & wait")
+    started(lab, "--set", "regiment.requeue=1")
+    job_id = lab.show("r")["scheduler"]["jobId"]
+    lab.cluster.ask("scancel", "--signal=USR1", job_id)
+    lab.wait_until(lambda: all("attempt 1 ready" in log_of(lab, rank) for rank in range(4)))
+    lab.cluster.ask("scancel", "--signal=USR1", job_id)
+    waited = lab.run("wait", "r")
+    assert waited.returncode == 5, waited.stderr
+    assert lab.show("r")["attempt"] == 1
+
+
+def test_a_program_that_fails_is_not_queued_again(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "exit 7")
+    assert lab.run("run", "job.yml", "--name", "r", "--set", "regiment.requeue=1").returncode == 1
+    assert lab.show("r")["attempt"] == 0
