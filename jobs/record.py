@@ -79,6 +79,10 @@ class SchedulerRecord:
     kind: str
     """`slurm`."""
     job_id: str
+    requeues: int = 0
+    """How often we have had it queue the job again."""
+    excluded: tuple[str, ...] = ()
+    """The hosts that failed then, and that the job does without since."""
 
 
 @dataclass(frozen=True)

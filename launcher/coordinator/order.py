@@ -36,6 +36,8 @@ class Order:
     """Where one rank reads and prints, if somebody wants it to himself."""
     network: Network | None = None
     """Where nodes come over a network; without one, all of them are emulated on this machine."""
+    requeues_left: int = 0
+    """How often whoever started the coordinator can have the run queued again."""
     notes: tuple[str, ...] = ()
     """What a person should know before it runs."""
 

@@ -139,8 +139,9 @@ class Recorder:
     def follow(self, old: State, new: State) -> None:
         """Record what changed between two states."""
         self._state = new
-        if new.status is not old.status and not new.status.is_terminal:
-            # Told before it is read elsewhere: who sees a line of the job's log finds the run Running.
+        if (new.status is not old.status and not new.status.is_terminal) or new.preempting != old.preempting:
+            # Told before it is read elsewhere: who sees a line of the job's log finds the run Running, and who sees
+            # it heed a notice of preemption finds that noticed.
             self._attempt(self._write_run)
         for happening in history.events_between(old, new, time.monotonic()):
             self.event(happening)

@@ -65,6 +65,25 @@ def why_it_ends(job_id: str, starts: int) -> tuple[str, bool]:
     return _ENDS.get(job.get("Reason", ""), "Slurm has ended its job, as scancel does"), False
 
 
+def requeue(job_id: str, starts: int, without: Sequence[str]) -> None:
+    """Have a job of ours that runs ended and queued again, without some of its nodes.
+
+    Slurm tells all of its processes to end meanwhile, this one too, and lets it start again when none of them is left.
+
+    Raises:
+        NodeError: It stays as it is.
+    """
+    done = _run(("scontrol", "requeue", job_id))
+    job = fields_of(_run(("scontrol", "show", "job", "--oneliner", job_id)).stdout)
+    if done.returncode and int(job.get("Restarts", 0)) <= starts:
+        raise NodeError(f"Slurm does not queue job {job_id} again: {_last_words(done.stderr)}")
+    if without:
+        known = job.get("ExcNodeList", "(null)")
+        names = ",".join((*(() if known == "(null)" else (known,)), *without))
+        # Only a job that is queued may be changed so, and it is not started before this one has ended.
+        _run(("scontrol", "update", f"jobid={job_id}", f"excnodelist={names}"))
+
+
 def scancel(job_id: str, *flags: str) -> None:
     """End a job; one that has ended is as good."""
     done = _run(("scancel", "--quiet", *flags, job_id))
@@ -86,7 +105,16 @@ def _run(
     if environ is None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(_SPEAKS_OTHERWISE)}
     try:
-        done = subprocess.run(argv, input=stdin, env=environ, text=True, capture_output=True, timeout=_LIMIT)
+        done = subprocess.run(
+            # Slurm signals all of a task's group when it ends a job.
+            argv,
+            input=stdin,
+            env=environ,
+            text=True,
+            capture_output=True,
+            timeout=_LIMIT,
+            start_new_session=True,
+        )
     except FileNotFoundError:
         raise NodeError(
             f"there is no {argv[0]} on this machine; go to a login node of the cluster, or put Slurm's commands in PATH"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from regiment.distribution.places.place import Place
+from regiment.distribution.slurm.hosts import host_names
 from regiment.jobs.changes import changing
 from regiment.jobs.dataclass import dataclass, replace
 from regiment.jobs.errors import ExitStatus, NodeError, UserError
@@ -56,6 +57,8 @@ class Task:
     rank: int
     nodes: int
     node_name: str
+    names: tuple[str, ...]
+    """All nodes by their numbers."""
 
 
 def task_of(environ: Mapping[str, str]) -> Task:
@@ -64,13 +67,13 @@ def task_of(environ: Mapping[str, str]) -> Task:
     Raises:
         UserError: This is none.
     """
-    names = ("SLURM_JOB_ID", "SLURM_NODEID", "SLURM_STEP_NUM_NODES", "SLURMD_NODENAME")
+    names = ("SLURM_JOB_ID", "SLURM_NODEID", "SLURM_STEP_NUM_NODES", "SLURMD_NODENAME", "SLURM_STEP_NODELIST")
     missing = [name for name in names if not environ.get(name)]
     if missing:
         raise UserError(f"{missing[0]} is not set; --run-folder is for tasks that Slurm's srun starts, one a node")
-    job_id, rank, nodes, node_name = (environ[name] for name in names)
+    job_id, rank, nodes, node_name, hosts = (environ[name] for name in names)
     restarts, step = environ.get("SLURM_RESTART_COUNT", "0"), environ.get("SLURM_STEP_ID", "0")
-    return Task(job_id, int(restarts), step, int(rank), int(nodes), node_name)
+    return Task(job_id, int(restarts), step, int(rank), int(nodes), node_name, host_names(hosts))
 
 
 def be_a_node(root: Path, start_timeout: float, say: Say) -> int:
@@ -92,6 +95,7 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
         if record.status.is_terminal:
             say(f"run {record.run_id} has ended before its nodes came: {record.status.value}")
             return int(record.exit_status if record.exit_status is not None else ExitStatus.CANCELED)
+        requeues = record.scheduler.requeues if record.scheduler is not None else 0
         spec = from_plain(JobSpec, json.loads(folder.order.read_text("utf-8")))
         place = Place(task.nodes, 0, commands.node_address(task.node_name), 0, str(folder.key), "Slurm's job")
         listener, address = listen(place)
@@ -108,12 +112,15 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
                 agent_python=sys.executable,
                 mpirun=find_mpirun(spec),
                 network=Network(address, key.hex(), certificate, private_key, start_timeout),
+                requeues_left=max(0, spec.options.requeue - requeues),
             )
             connection = coordinator.take_up(order, folder, lock, listener)
     view = choose_view(sys.stdout, sys.stderr, True, folder.root)
     viewer = Viewer(folder, connection, view)
+    ending = _Ending(task, viewer, requeues)
+    viewer.on_event = ending.look
     try:
-        return viewer.run(owns_run=True, on_term=_Ending(task, viewer))
+        return viewer.run(owns_run=True, on_term=ending)
     except NodeError:
         if read_record(folder.record).status is not RunStatus.QUEUED:
             raise
@@ -125,12 +132,26 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
 
 
 class _Ending:
-    """What node 0 does when Slurm ends the job, which it may say more than once."""
+    """What node 0 does when Slurm ends the job, which it may say more than once, or the run wants it queued again."""
 
-    def __init__(self, task: Task, viewer: Viewer) -> None:
+    def __init__(self, task: Task, viewer: Viewer, requeues: int) -> None:
         self._task = task
         self._viewer = viewer
+        self._requeues = requeues
         self._is_known = False
+
+    def look(self, event: Mapping[str, Any]) -> None:
+        """Have the job queued again where the run's coordinator asks for it."""
+        if event.get("event") != "requeue" or event["number"] <= self._requeues:
+            return  # Or that is what it asked for in an earlier life of it.
+        self._is_known = True  # Slurm ends the job now.
+        failed = tuple(self._task.names[index] for index in event["nodes"])
+        try:
+            commands.requeue(self._task.job_id, self._task.restarts, failed)
+        except NodeError as error:
+            self._viewer.tell(messages.Requeued(refusal=str(error)))
+        else:
+            self._viewer.tell(messages.Requeued(excluded=failed))
 
     def __call__(self) -> None:
         if self._is_known:
