@@ -51,7 +51,8 @@ class Engine:
         self._storage = ("--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "overlay")
         self.podman_argv = (
             *("podman", *self._storage, "--runtime", "runc", "--cgroup-manager", "cgroupfs"),
-            *("--tmpdir", f"{folder}/tmp", "--network-config-dir", f"{folder}/networks", "--events-backend", "none"),
+            *("--tmpdir", f"{folder}/tmp", "--events-backend", "none"),
+            *("--network-backend", "netavark", "--network-config-dir", f"{folder}/networks"),
         )
         """How every command of podman's begins."""
         # The first process waits for whatever loses its parent there.
@@ -128,7 +129,7 @@ class Engine:
 def open_engine() -> Iterator[Engine]:
     """Give an engine with nothing in it."""
     # Not in pytest's folders: podman's paths have to be short, and an image is too big to be kept.
-    engine = Engine(Path(tempfile.mkdtemp(prefix="regiment-", dir="/tmp")))
+    engine = Engine(Path(tempfile.mkdtemp(prefix="podman-", dir="/tmp")))
     try:
         yield engine
     finally:

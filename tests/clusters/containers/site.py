@@ -211,9 +211,7 @@ class Site:
             place["REGIMENT_WORKSPACE"] = "/runs"
             volumes.append(f"{self.workspace}:/runs")
         given = [word for volume in volumes for word in ("--volume", volume)]
-        return self.start(
-            name or f"node-{rank}", "--name", "r", *arguments, options=(*given, *options), environ=place
-        )
+        return self.start(name or f"node-{rank}", "--name", "r", *arguments, options=(*given, *options), environ=place)
 
     def _key(self) -> Path:
         path = self.folder.with_name("key")

@@ -12,7 +12,7 @@ import pytest
 from .image import CHECKOUT
 from .site import FRAMEWORKS, LIMITS, MARK, Container, Site
 
-pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.xdist_group("containers")]
+pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 COMPOSE = "podman-compose==1.6.0"
 """Nothing of ours needs it but this test, which takes the place of a person with Docker."""

@@ -8,7 +8,7 @@ from .engine import Engine
 from .image import NAME
 from .site import ENDLESS, Site
 
-pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.xdist_group("containers")]
+pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 _NO_HOME = ("--entrypoint", '["env", "-u", "HOME", "regiment", "agent"]')
 _LOOK = """\

@@ -9,7 +9,7 @@ import pytest
 
 from .site import ENDLESS, Container, Site, utc
 
-pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.xdist_group("containers")]
+pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 _COMMAND = ("--", "sh", "-c", f"touch /site/came-$RANK; exec sleep {ENDLESS}")
 

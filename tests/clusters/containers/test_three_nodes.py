@@ -9,13 +9,13 @@ import pytest
 from .image import CHECKOUT
 from .site import Site
 
-pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.xdist_group("containers")]
+pytestmark = [pytest.mark.container, pytest.mark.slow]
 
 # Three nodes that each believe to have all processors of this machine would take them from each other.
 EXAMPLES = {
     "pytorch-ddp": (
-        *("--nproc", "1", "--env", "OMP_NUM_THREADS=1"),
-        *("--set", "command=python train.py --epochs 1 --check"),
+        *("--nproc", "1", "--env", "OMP_NUM_THREADS=1", "--start-method", "spawn"),
+        *("--set", "command=python train.py --epochs 1 --images 1600 --check"),
     ),
     "tensorflow-multiworker": ("--workers", "3", "--env", "OMP_NUM_THREADS=1"),
 }
