@@ -77,7 +77,7 @@ class SchedulerRecord:
     """The job of a scheduler that a run is."""
 
     kind: str
-    """`slurm`."""
+    """`slurm` where the job is the run's own; `allocation` where the run is one of the steps of somebody's job."""
     job_id: str
     requeues: int = 0
     """How often we have had it queue the job again."""

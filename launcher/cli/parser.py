@@ -189,6 +189,7 @@ def _attendance_flags(parser: argparse._ActionsContainer) -> None:
     add("--detach", action="store_true", help="print the run's id and leave it running")
     add("--quiet", "-q", action="store_true", help="print errors only")
     add("--interactive", type=_not_negative, metavar="RANK", help="give this terminal to one process, for a debugger")
+    add("--launch-with", choices=("srun", "flux"), default="srun", help="what starts the nodes inside a job of Slurm's")
     add("--pass-exit-code", action="store_true", help="end with the exit code of the process that failed first")
 
 

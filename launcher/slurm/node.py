@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from ..join.listening import listen
 from ..join.relay import Relay
 from ..mpi import find_mpirun
 from ..node import messages
+from ..node.loop import Loop
 from ..node.runkey import read_key
 from ..view import choose_view
 from ..viewer import Viewer
@@ -58,15 +60,18 @@ class Task:
     nodes: int
     node_name: str
     names: tuple[str, ...]
-    """All nodes by their numbers."""
+    """All nodes by their numbers, where the job is the run's own."""
 
 
 def task_of(environ: Mapping[str, str]) -> Task:
-    """Read what Slurm tells its tasks.
+    """Read what Slurm, or Flux on nodes of Slurm's, tells its tasks.
 
     Raises:
         UserError: This is none.
     """
+    if environ.get("FLUX_TASK_RANK"):
+        flux_id, place, size = (environ[f"FLUX_{name}"] for name in ("JOB_ID", "TASK_RANK", "JOB_SIZE"))
+        return Task(flux_id, 0, "0", int(place), int(size), socket.gethostname(), ())
     names = ("SLURM_JOB_ID", "SLURM_NODEID", "SLURM_STEP_NUM_NODES", "SLURMD_NODENAME", "SLURM_STEP_NODELIST")
     missing = [name for name in names if not environ.get(name)]
     if missing:
@@ -95,9 +100,12 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
         if record.status.is_terminal:
             say(f"run {record.run_id} has ended before its nodes came: {record.status.value}")
             return int(record.exit_status if record.exit_status is not None else ExitStatus.CANCELED)
+        # Another's job is not ours to put back: whoever has it gets exit status 5.
+        is_own_job = record.scheduler is None or record.scheduler.kind == "slurm"
         requeues = record.scheduler.requeues if record.scheduler is not None else 0
         spec = from_plain(JobSpec, json.loads(folder.order.read_text("utf-8")))
-        place = Place(task.nodes, 0, commands.node_address(task.node_name), 0, str(folder.key), "Slurm's job")
+        address = commands.node_address(task.node_name) if task.names else task.node_name
+        place = Place(task.nodes, 0, address, 0, str(folder.key), "Slurm's job")
         listener, address = listen(place)
         with listener:
             _write_meeting(folder, task, address, listener.getsockname()[1])
@@ -112,13 +120,16 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
                 agent_python=sys.executable,
                 mpirun=find_mpirun(spec),
                 network=Network(address, key.hex(), certificate, private_key, start_timeout),
-                requeues_left=max(0, spec.options.requeue - requeues),
+                requeues_left=max(0, spec.options.requeue - requeues) if is_own_job else 0,
             )
             connection = coordinator.take_up(order, folder, lock, listener)
     view = choose_view(sys.stdout, sys.stderr, True, folder.root)
-    viewer = Viewer(folder, connection, view)
-    ending = _Ending(task, viewer, requeues)
+    loop = Loop()
+    viewer = Viewer(folder, connection, view, loop)
+    ending = _Ending(task, viewer, requeues, is_own_job)
     viewer.on_event = ending.look
+    if record.attached:
+        loop.on_read(sys.stdin.fileno(), lambda: _listen_to_starter(loop, viewer))
     try:
         return viewer.run(owns_run=True, on_term=ending)
     except NodeError:
@@ -131,13 +142,21 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
                 secret.unlink(missing_ok=True)  # Nobody will start it again.
 
 
+def _listen_to_starter(loop: Loop, viewer: Viewer) -> None:
+    """End the run with the `regiment run` that has started its nodes, and that we read from for nothing else."""
+    if os.read(sys.stdin.fileno(), 4096) == b"":
+        loop.on_read(sys.stdin.fileno(), None)
+        viewer.hang_up()
+
+
 class _Ending:
     """What node 0 does when Slurm ends the job, which it may say more than once, or the run wants it queued again."""
 
-    def __init__(self, task: Task, viewer: Viewer, requeues: int) -> None:
+    def __init__(self, task: Task, viewer: Viewer, requeues: int, is_own_job: bool) -> None:
         self._task = task
         self._viewer = viewer
         self._requeues = requeues
+        self._is_own_job = is_own_job
         self._is_known = False
 
     def look(self, event: Mapping[str, Any]) -> None:
@@ -158,7 +177,10 @@ class _Ending:
             return
         self._is_known = True
         reason, is_queued_again = commands.why_it_ends(self._task.job_id, self._task.restarts)
-        self._viewer.tell(messages.QueuedAgain(reason) if is_queued_again else messages.StopRun(reason))
+        # Somebody's script that starts the run would start another one.
+        self._viewer.tell(
+            messages.QueuedAgain(reason) if is_queued_again and self._is_own_job else messages.StopRun(reason)
+        )
 
 
 def _locked(folder: RunFolder) -> RecordLock:
