@@ -16,7 +16,7 @@ from regiment.distribution.places.place import Place
 from regiment.distribution.slurm.hosts import host_names
 from regiment.jobs.changes import changing
 from regiment.jobs.dataclass import dataclass, replace
-from regiment.jobs.errors import ExitStatus, NodeError, UserError
+from regiment.jobs.errors import ExitStatus, NodeError, RegimentError, UserError
 from regiment.jobs.files import replace_json
 from regiment.jobs.lock import RecordLock, try_lock
 from regiment.jobs.plain import from_plain
@@ -86,8 +86,14 @@ def be_a_node(root: Path, start_timeout: float, say: Say) -> int:
     task = task_of(os.environ)
     folder = Workspace(root.parent.parent).existing_run(root.name)
     key = read_key(str(folder.key))
-    node = _first if task.rank == 0 else _other
-    return node(folder, task, key, start_timeout, say)
+    if task.rank:
+        return _other(folder, task, key, start_timeout, say)
+    try:
+        return _first(folder, task, key, start_timeout, say)
+    except (RegimentError, OSError, ImportError) as error:
+        # The others need not wait until their patience is at its end.
+        replace_json(folder.meeting, {**_which(task), "failed": str(error)})
+        raise
 
 
 # --- node 0 -----------------------------------------------------------------------------------------
@@ -137,9 +143,19 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
             raise
         return int(ExitStatus.PREEMPTED)  # It has left the run to the queue, and its next attempt to another.
     finally:
-        if read_record(folder.record).status.is_terminal:
-            for secret in (folder.order, folder.key):
-                secret.unlink(missing_ok=True)  # Nobody will start it again.
+        _wind_up(folder, task)
+
+
+def _wind_up(folder: RunFolder, task: Task) -> None:
+    """Take away what an ended run needs no more: its secrets, and nodes that have never come or hang."""
+    record = read_record(folder.record)
+    if not record.status.is_terminal:
+        return
+    for secret in (folder.order, folder.key):
+        secret.unlink(missing_ok=True)  # Nobody will start it again.
+    if task.names and any(node.state != "released" for node in record.nodes):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # It comes to us as well.
+        commands.scancel(f"{task.job_id}.{task.step}")
 
 
 def _listen_to_starter(loop: Loop, viewer: Viewer) -> None:
@@ -233,6 +249,8 @@ def _meeting(folder: RunFolder, task: Task, limit: float) -> tuple[str, int]:
     while True:
         found = _read_meeting(folder)
         if found.items() >= _which(task).items():
+            if "failed" in found:
+                raise NodeError(f"node 0 could not begin: {found['failed']}")
             return str(found["address"]), int(found["port"])
         if read_record(folder.record).status.is_terminal:
             raise NodeError(f"run {folder.run_id} has ended before its nodes came")

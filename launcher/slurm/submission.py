@@ -105,14 +105,15 @@ def script_of(spec: JobSpec, folder: RunFolder, compute: Compute) -> str:
             run_id=folder.run_id,
             folder=str(folder.own_logs.absolute()),
             log=str(folder.batch_log.absolute()),
-            agent=agent_command(folder, compute.python),
+            agent=agent_command(folder, compute.python, compute.start_timeout),
         ),
     )
 
 
-def agent_command(folder: RunFolder, python: str | None = None) -> tuple[str, ...]:
+def agent_command(folder: RunFolder, python: str | None = None, start_timeout: float | None = None) -> tuple[str, ...]:
     """Give the command that is a node of the run, on whichever node it starts."""
-    return (python or sys.executable, "-m", "regiment", "agent", "--run-folder", str(folder.root.absolute()))
+    limit = () if start_timeout is None else ("--start-timeout", f"{start_timeout:g}")
+    return (python or sys.executable, "-m", "regiment", "agent", "--run-folder", str(folder.root.absolute()), *limit)
 
 
 def _write_what_node_0_needs(spec: JobSpec, folder: RunFolder) -> None:
