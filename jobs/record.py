@@ -186,6 +186,11 @@ class RunRecord:
     environment_names: tuple[str, ...] = ()
     """The variables that the job was given; never their values."""
 
+    @property
+    def is_over(self) -> bool:
+        """Say whether it has ended, or nobody is left who could tell how: its scheduler has nothing of it any more."""
+        return self.status.is_terminal or (self.scheduler is not None and self.exit_status is not None)
+
 
 def utc_text(seconds: float) -> str:
     """Give a Unix time as Azure ML's records have it: `2021-06-23T13:08:03.554571Z`."""

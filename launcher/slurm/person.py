@@ -62,7 +62,4 @@ class Onlooker:
 def cancel(folder: RunFolder, reason: str, *, force: bool) -> None:
     """Ask a run to end, wherever it is: its coordinator does it, and where there is none yet, Slurm."""
     ask(folder, Cancel(reason, force))
-    record = read_record(folder.record)
-    # Somebody else's job may do other things, too.
-    if record.scheduler is not None and record.scheduler.kind == "slurm" and record.coordinator is None:
-        commands.scancel(record.scheduler.job_id)
+    commands.leave_queue(read_record(folder.record))
