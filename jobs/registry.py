@@ -51,6 +51,8 @@ class Compute:
     """What jobs for it ask of Slurm, where a job does not say otherwise; for type slurm."""
     python: str | None = None
     """The Python on its nodes; None for the submitter's."""
+    start_timeout: float | None = None
+    """Seconds that a run's nodes have to come once Slurm has started its job; None for the usual."""
 
 
 # --- data -------------------------------------------------------------------------------------------

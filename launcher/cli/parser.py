@@ -189,6 +189,7 @@ def _attendance_flags(parser: argparse._ActionsContainer) -> None:
     add("--detach", action="store_true", help="print the run's id and leave it running")
     add("--quiet", "-q", action="store_true", help="print errors only")
     add("--interactive", type=_not_negative, metavar="RANK", help="give this terminal to one process, for a debugger")
+    add("--launch-with", choices=("srun", "flux"), default="srun", help="what starts the nodes inside a job of Slurm's")
     add("--pass-exit-code", action="store_true", help="end with the exit code of the process that failed first")
 
 
@@ -369,7 +370,7 @@ def _compute_flags(parser: argparse.ArgumentParser) -> None:
     for name in ("add", "show", "remove"):
         add[name].add_argument("name", metavar="NAME")
     add["add"].add_argument("--type", required=True, choices=(*COMPUTES, *LATER_COMPUTES), help="what it is")
-    _slurm_flags(add["add"].add_argument_group("of type slurm, all but --python options of sbatch"))
+    _slurm_flags(add["add"].add_argument_group("of type slurm, all but the last two options of sbatch"))
     for name in ("list", "show"):
         add_output_flags(add[name])
 
@@ -383,6 +384,7 @@ def _slurm_flags(parser: argparse._ActionsContainer) -> None:
     add("--cpus-per-node", metavar="N", type=_positive, help="processors a node (default: one a process)")
     add("--sbatch", action="append", default=[], metavar="OPTION[=VALUE]", help="any other option; may be repeated")
     add("--python", metavar="PATH", help="the Python on its nodes (default: the one that submits)")
+    add("--start-timeout", type=_time_limit, metavar="SECONDS", help="for all nodes to come (default: 600)")
 
 
 def _group(parser: argparse.ArgumentParser, actions: dict[str, tuple[str, str]]) -> dict[str, argparse.ArgumentParser]:

@@ -78,10 +78,10 @@ def add_compute(options: argparse.Namespace) -> int:
     """Give a compute target a name."""
     if options.type in LATER_COMPUTES:
         raise UserError(f"compute targets of type {options.type} are not supported yet; --type local runs here")
-    given = [flag for flag in (*_SLURM_FLAGS, "sbatch", "python") if getattr(options, flag)]
+    given = [flag for flag in (*_SLURM_FLAGS, "sbatch", "python", "start_timeout") if getattr(options, flag)]
     if given and options.type != "slurm":
         raise UserError(f"--{given[0].replace('_', '-')}: expected only with --type slurm")
-    compute = Compute(options.name, options.type, _sbatch_options(options), options.python)
+    compute = Compute(options.name, options.type, _sbatch_options(options), options.python, options.start_timeout)
     registry.add_compute(_workspace(options), compute)
     where = "wait in Slurm's queue for its nodes" if options.type == "slurm" else "run on this machine"
     say(f"regiment: added compute target {options.name!r}; jobs for it {where}")

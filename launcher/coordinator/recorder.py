@@ -229,7 +229,9 @@ class Recorder:
                 node if node.state == word else replace(node, state=word)
                 for node, word in zip(self.record.nodes, words, strict=True)
             )
-            status = self.record.status if self._is_said else state.status
+            # Nor is a verdict written before all that belongs to it: the scheduler may have the run again instead.
+            is_early = state.status.is_terminal and self.record.exit_status is None
+            status = self.record.status if self._is_said or is_early else state.status
             self.record = replace(self.record, status=status, nodes=nodes, preempting=state.preempting)
         write_record(self._folder.record, self.record)
 

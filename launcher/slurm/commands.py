@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from regiment.distribution.slurm.queue import SACCT_FORMAT, SQUEUE_FORMAT, QueuedJob, fields_of, read_jobs
 from regiment.jobs.errors import NodeError, UserError
+from regiment.jobs.record import RunRecord
 
 _LIMIT = 60.0
 """Seconds that a busy controller may take for an answer; Slurm's own commands give up at some point too."""
@@ -25,14 +26,21 @@ def sbatch(script: str) -> str:
         UserError: Slurm refuses it.
         NodeError: Slurm cannot be asked.
     """
-    # What the user has set for sbatch is his; only its form of answer is ours.
-    done = _run(("sbatch", "--parsable"), script, dict(os.environ))
+    # What the user has set for sbatch is his; only its form of answer is ours. Of a job that this is in, the new one
+    # must not take the size for its own.
+    is_inside = "SLURM_JOB_ID" in os.environ
+    environ = {name: value for name, value in os.environ.items() if not (is_inside and _is_of_job(name))}
+    done = _run(("sbatch", "--parsable"), script, environ)
     if done.returncode:
         raise UserError(
             f"Slurm refuses the job: {_last_words(done.stderr)}; correct regiment.slurm in the job file, or the "
             "compute target ('regiment compute show')"
         )
     return done.stdout.strip().rpartition("\n")[2].partition(";")[0]
+
+
+def _is_of_job(name: str) -> bool:
+    return name.startswith(("SLURM_", "SLURMD_")) and name not in ("SLURM_CONF", "SLURM_CLUSTERS")
 
 
 def my_jobs() -> dict[str, QueuedJob]:
@@ -89,6 +97,13 @@ def scancel(job_id: str, *flags: str) -> None:
     done = _run(("scancel", "--quiet", *flags, job_id))
     if done.returncode and "Invalid job id" not in done.stderr:
         raise NodeError(f"Slurm does not cancel job {job_id}: {_last_words(done.stderr)}; try 'scancel {job_id}'")
+
+
+def leave_queue(record: RunRecord) -> None:
+    """Take the job of a run that nobody wants any more out of the queue; where a coordinator has it, that does it."""
+    # Somebody else's job may do other things, too.
+    if record.scheduler is not None and record.scheduler.kind == "slurm" and record.coordinator is None:
+        scancel(record.scheduler.job_id)
 
 
 def _asked(argv: Sequence[str]) -> str:

@@ -44,6 +44,13 @@ class SlurmLab(Lab):
         nodes = self.cluster.nodes.values()
         return [self.sockets, *(Path(f"/proc/{node.pid}/root{self.sockets}") for node in nodes)]
 
+    def tell(self) -> None:
+        """Print what became of the runs, for whoever looks for the cause of a failure."""
+        for path in sorted(self.folder.glob(".regiment/runs/*")):
+            for name in ("run.json", "events.jsonl", "logs/azureml/slurm.log", "logs/azureml/coordinator.log"):
+                if (path / name).exists():
+                    print(f"--- {path.name}/{name}", *(path / name).read_text().splitlines()[-40:], sep="\n")
+
     def end(self) -> None:
         """End all that a test has left, by force, so that the next one finds nothing of it."""
         while left := self.processes():
@@ -79,7 +86,9 @@ def slurm_lab(slurm: Cluster, tmp_path: Path, request: pytest.FixtureRequest) ->
     lab = SlurmLab(tmp_path, slurm.sockets, uuid.uuid4().hex, cluster=slurm)
     try:
         yield lab
-        if not request.node.stash.get(_FAILED, False):  # Else what it has started is not over, nor will it ever be.
+        if request.node.stash.get(_FAILED, False):
+            lab.tell()
+        else:  # Of one that has failed nothing may be over, nor ever be.
             lab.wait_until(lambda: not lab.processes())
             # Slurm itself is a moment later, with a job that has ended.
             lab.wait_until(lambda: not slurm.jobs())

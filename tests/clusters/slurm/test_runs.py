@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -40,6 +41,9 @@ def test_a_run_on_two_nodes_is_queued_started_and_shown_to_its_end(slurm_lab: Sl
     assert lab.show("r")["status"] == "Completed"
     secrets = [lab.run_folder("r") / name for name in ("run.key", "order.json")]
     lab.wait_until(lambda: not any(path.exists() for path in secrets))
+    question = ("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={lab.show('r')['scheduler']['jobId']}")
+    lab.wait_until(lambda: lab.cluster.ask(*question).strip() not in ("RUNNING", "COMPLETING"))
+    assert lab.cluster.ask(*question) == "COMPLETED\n"
 
 
 def started(lab: SlurmLab, *flags: str) -> None:
@@ -70,6 +74,41 @@ def test_a_running_run_is_cancelled_from_the_login_node(slurm_lab: SlurmLab) -> 
         f"[node-{rank // 2} rank {rank}] {word}" for rank in range(4) for word in ("ready", "told")
     )
     assert lab.show("r")["status"] == "Canceled"
+
+
+def with_python(lab: SlurmLab, line: str, *flags: str) -> None:
+    """Have the nodes' Python begin with a line of shell."""
+    path = lab.write("python.sh", f'#!/bin/sh\n{line}\nexec {sys.executable} "$@"\n')
+    path.chmod(0o755)
+    lab.run("compute", "add", "gpu", "--type", "slurm", "--partition", "main", "--python", str(path), *flags)
+
+
+def test_a_run_is_cancelled_while_it_waits_for_a_node_that_hangs(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "sleep 3600")
+    with_python(lab, "[ $SLURMD_NODENAME = n1 ] || exec sleep 3600")
+    assert lab.run("run", "job.yml", "--detach", "--name", "r").returncode == 0
+    lab.wait_until(lambda: lab.show("r")["coordinator"] is not None)
+    assert lab.show("r")["status"] == "Starting"
+    assert lab.run("cancel", "r").returncode == 0
+    assert lab.run("wait", "r").returncode == 4
+    lab.wait_until(lambda: not lab.cluster.jobs())
+
+
+def test_a_run_whose_node_0_dies_before_the_others_know_it_ends_at_the_start_deadline(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "sleep 3600")
+    with_python(lab, "[ $SLURMD_NODENAME = n2 ] || exit 9", "--start-timeout", "1")
+    assert lab.run("run", "job.yml", "--detach", "--name", "r").returncode == 0
+    assert lab.run("wait", "r").returncode == 3
+    assert lab.show("r")["status"] == "Failed"
+    assert "node 0 has not come within 1 s" in (lab.run_folder("r") / "logs/azureml/slurm.log").read_text()
+
+
+def test_what_keeps_node_0_from_beginning_is_told_by_the_others_at_once(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "sleep 3600")
+    with_python(lab, f"[ $SLURMD_NODENAME = n2 ] || rm '{lab.run_folder('r')}/order.json'")
+    assert lab.run("run", "job.yml", "--detach", "--name", "r").returncode == 0
+    assert lab.run("wait", "r").returncode == 3
+    assert "node 0 could not begin: " in (lab.run_folder("r") / "logs/azureml/slurm.log").read_text()
 
 
 def test_scancel_ends_a_run_politely(slurm_lab: SlurmLab) -> None:
