@@ -141,6 +141,7 @@ def _job_flags(parser: argparse.ArgumentParser) -> None:
     add("--input", action="append", default=[], metavar="NAME=PATH", dest="inputs", help="use this for an input")
     add("--code", metavar="DIR", help="snapshot this folder and run in a copy of it")
     add("--compute", metavar="NAME", help="where to run (default: local)")
+    add("--hosts", metavar="HOSTS", help="run on these hosts, over ssh: a,b,c")
     add("--name", metavar="ID", help="the run's id")
     add("--experiment", metavar="NAME", help="the experiment it belongs to (default: the current folder's name)")
     add("--timeout", type=_time_limit, metavar="SECONDS", help="cancel the run when it has taken that long")

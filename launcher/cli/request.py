@@ -210,7 +210,7 @@ def _with_flags(spec: JobSpec, options: argparse.Namespace) -> JobSpec:
     changes = {
         "name": _checked("--name", check_name, options.name),
         "experiment_name": _checked("--experiment", check_name, options.experiment),
-        "instance_count": most,
+        "instance_count": most or _host_count(options),
         "timeout": options.timeout,
         "compute": options.compute,
         "code": options.code and _code_folder(options.code),
@@ -225,6 +225,12 @@ def _with_flags(spec: JobSpec, options: argparse.Namespace) -> JobSpec:
         environment_variables={**spec.environment_variables, **_variables(options.env)},
         options=own,
     )
+
+
+def _host_count(options: argparse.Namespace) -> int | None:
+    """Give how many hosts the command line names: without another word a run has all of them."""
+    hosts = getattr(options, "hosts", None)
+    return None if hosts is None else len(hosts.split(","))
 
 
 def _distribution(spec: JobSpec, options: argparse.Namespace) -> Distribution:

@@ -14,6 +14,7 @@ from ..coordinatorstart import CoordinatorProcess
 from ..node.inside import agent_of
 from ..node.messages import Terminal
 from ..submit import Submission, submit
+from .hosts import hosts_of
 from .output import say
 from .request import Request, check_interactive, check_prefix_program, read_request, workspace_of
 
@@ -36,6 +37,7 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
     for note in request.notes:
         say(f"regiment: {note}", quiet=options.quiet)
     workspace = workspace_of(options)
+    hosts = hosts_of(options, request.compute, request.spec.instance_count)
 
     def start(terminal: Terminal | None = None) -> Submission:
         submission = submit(
@@ -45,6 +47,7 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
             attached=not options.detach,
             terminal=terminal,
             coordinator=coordinator,
+            hosts=hosts,
         )
         for note in submission.notes:
             say(f"regiment: {note}", quiet=options.quiet)
