@@ -51,6 +51,8 @@ class Compute:
     """What jobs for it ask of Slurm, where a job does not say otherwise; for type slurm."""
     python: str | None = None
     """The Python on its nodes; None for the submitter's."""
+    hosts: str | None = None
+    """Its nodes, as people write them (`distribution/hosts.py`); for type ssh."""
 
 
 # --- data -------------------------------------------------------------------------------------------

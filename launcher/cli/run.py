@@ -39,6 +39,9 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
     workspace = workspace_of(options)
     hosts = hosts_of(options, request.compute, request.spec.instance_count)
 
+    if hosts is not None and options.interactive is not None:
+        raise UserError("--interactive: a process on a host has no terminal here; run it here, without hosts")
+
     def start(terminal: Terminal | None = None) -> Submission:
         submission = submit(
             request.spec,
