@@ -22,6 +22,9 @@ from .bootstrap import MARK
 from .cable import Cable
 
 _PIECE = 256 * 1024
+_OF_CALL = ("SSH_CLIENT", "SSH2_CLIENT", "SSH_CONNECTION", "SSH_TTY", "SSH_AUTH_SOCK", "SSH_ORIGINAL_COMMAND")
+"""What sshd says of one connection, which the job outlives. Many a bash that sees the first reads `.bashrc` for each
+`bash -c`, as if it were started by sshd itself, and with it another PATH than the one it was given."""
 
 
 def main() -> None:
@@ -70,6 +73,8 @@ def _serve(listener: socket.socket) -> int:
 
     loop.on_read(listener.fileno(), take)
     address = _own_address()
+    for name in _OF_CALL:
+        os.environ.pop(name, None)
     name_interface(address, os.environ)
     relay = Relay("the coordinator", cable.end, address, Path(sys.argv[0]).absolute(), None, _quiet, loop)
     return relay.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 
 import pytest
 
@@ -32,6 +33,11 @@ def test_a_command_runs_on_three_hosts_and_what_it_wrote_comes_back(lab: SshLab)
     assert [(node["host"], node["ip"]) for node in nodes] == [(f"h{n}", f"{lab.bed.net}.{n}") for n in (1, 2, 3)]
     for path in (f"{folder}/h{n}" for folder in ("outputs", "logs") for n in (1, 2, 3)):
         assert (lab.run_folder("r") / path).read_text() == f"{path[-2:]}\n"
+
+
+def test_the_job_sees_nothing_of_the_connection_that_it_outlives(lab: SshLab) -> None:
+    done = lab.run("run", "--hosts", "h1", "--code", "code", "--", "sh", "-c", "env | grep ^SSH || command -v python")
+    assert (done.returncode, done.stdout) == (0, f"{sys.executable}\n"), done.stderr
 
 
 def test_a_process_that_fails_on_one_host_ends_those_on_the_others(lab: SshLab) -> None:
