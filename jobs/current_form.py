@@ -174,6 +174,7 @@ def _options(spec: JobSpec) -> Keys:
         "restarts": options.restarts,
         "early_exit": options.early_exit,
         "preemption_grace": options.preemption_grace,
+        "requeue": options.requeue,
         "ledger": options.ledger,
         "slurm": dict(options.slurm),
     }

@@ -14,7 +14,7 @@ from .reading import Key, Reader, Reading, Table, Value
 from .sbatch import sbatch_options
 from .shapes import list_of, section, then
 from .spec import Binding, Options, StartMethod, StopWhen
-from .supervision import early_exit, restarts, seconds
+from .supervision import count, early_exit, restarts, seconds
 from .tree import ItemList
 
 _NODES = re.compile(r"(\d{1,9}):(\d{1,9})", re.ASCII)
@@ -79,6 +79,7 @@ _TABLE: Table = {
     "restarts": Key(restarts, "how often the processes are started again after a failure (default: 0)"),
     "early_exit": Key(early_exit, "what is done when some processes have ended well and the others go on"),
     "preemption_grace": Key(seconds, "seconds from a preemption notice until the processes are stopped"),
+    "requeue": Key(count, "how often Slurm gets the job again after a preemption or a lost node (default: 0)"),
     "ledger": Key(yes_or_no, "Pythons tell of their imports, rendezvous and first step (default: false)"),
     "slurm": Key(sbatch_options, "options of sbatch by their long names, for a compute target of type slurm"),
 }

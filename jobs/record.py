@@ -77,8 +77,12 @@ class SchedulerRecord:
     """The job of a scheduler that a run is."""
 
     kind: str
-    """`slurm`."""
+    """`slurm` where the job is the run's own; `allocation` where the run is one of the steps of somebody's job."""
     job_id: str
+    requeues: int = 0
+    """How often we have had it queue the job again."""
+    excluded: tuple[str, ...] = ()
+    """The hosts that failed then, and that the job does without since."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,11 @@ class RunRecord:
     arguments: tuple[str, ...] = ()
     environment_names: tuple[str, ...] = ()
     """The variables that the job was given; never their values."""
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether it has ended, or nobody is left who could tell how: its scheduler has nothing of it any more."""
+        return self.status.is_terminal or (self.scheduler is not None and self.exit_status is not None)
 
 
 def utc_text(seconds: float) -> str:

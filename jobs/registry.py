@@ -51,6 +51,8 @@ class Compute:
     """What jobs for it ask of Slurm, where a job does not say otherwise; for type slurm."""
     python: str | None = None
     """The Python on its nodes; None for the submitter's."""
+    start_timeout: float | None = None
+    """Seconds that a run's nodes have to come, on Slurm once it has started the job; None for the usual."""
     hosts: str | None = None
     """Its nodes, as people write them (`distribution/hosts.py`); for type ssh."""
 

@@ -213,6 +213,8 @@ class Options:
     early_exit: EarlyExit = EarlyExit()
     preemption_grace: float | None = None
     """Seconds the processes have after a preemption notice before they are stopped; None for as long as they get."""
+    requeue: int = 0
+    """How often a run on Slurm has its job queued again after a preemption, the end of its time or a node's failure."""
     ledger: bool = False
     """Whether the processes' Pythons tell when they are up, have imported, have met and have made a first step."""
     slurm: SbatchOptions = field(default_factory=dict)

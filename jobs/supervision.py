@@ -56,4 +56,5 @@ restarts: Reader = either(
     mapping=then(section(_RESTARTS), _made(Restarts)),
 )
 early_exit: Reader = then(section(_EARLY_EXIT), _made(EarlyExit))
+count: Reader = _COUNT
 seconds: Reader = _SECONDS

@@ -62,7 +62,7 @@ def as_it_is(record: RunRecord) -> RunRecord:
 
 def is_over(record: RunRecord) -> bool:
     """Say whether a run has ended, or nobody is left who could tell how."""
-    return record.status.is_terminal or (record.scheduler is not None and record.exit_status is not None)
+    return record.is_over
 
 
 def _failed(record: RunRecord, error: RunError) -> RunRecord:

@@ -109,7 +109,12 @@ def read_run(folder: RunFolder) -> RunRecord:
 def edit_run(folder: RunFolder, edit: Edit) -> RunRecord:
     """Change a run's record, or have its coordinator do so; gives it as it is then. Raises UserError if it may not."""
     ask(folder, edit)
-    return read_run(folder)
+    record = read_run(folder)
+    if isinstance(edit, Finish) and record.scheduler is not None:
+        from .slurm.commands import leave_queue
+
+        leave_queue(record)
+    return record
 
 
 def ask(folder: RunFolder, request: Request) -> None:

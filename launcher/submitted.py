@@ -42,6 +42,11 @@ def take_up(request: Submit, workspace: Workspace) -> TakenUp:
     """
     spec, text, notes, origin = _read(request, workspace)
     target = find_compute(workspace, spec.compute)
+    if target.type == "slurm":
+        from .slurm.submission import submit_to_slurm
+
+        submitted = submit_to_slurm(spec, text, workspace, target, origin)
+        return TakenUp(submitted.folder.run_id, str(workspace.root), (*notes, *submitted.notes))
     if target.type != LOCAL:
         raise UserError(
             f"compute target {target.name!r} is of type {target.type}, which programs and jobs cannot submit to yet; "

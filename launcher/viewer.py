@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from regiment.jobs.errors import ExitStatus, NodeError, UserError
@@ -48,6 +48,8 @@ class Viewer:
         self._folder = folder
         self._view = view
         self._channel = Channel(self._loop, connection, self._take, self._coordinator_left)
+        self.on_event: Callable[[Mapping[str, Any]], None] = lambda event: None
+        """Is told of every event, after it was shown."""
         self._ended: int | None = None
         self._interrupts = 0
         self._left = False
@@ -134,6 +136,7 @@ class Viewer:
             self._view.on_log(int(event["rank"]), int(event["size"]))
         else:
             self._view.on_event(event)
+            self.on_event(event)
         if event.get("event") == "run_ended":
             self._ended = int(event["exitStatus"])
         self._go_on()

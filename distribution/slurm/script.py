@@ -18,7 +18,7 @@ _NOTICE = 60.0
 """Seconds that processes have from the notice to their end, where the job doesn't say."""
 _MARGIN = 30.0
 """Seconds in which the agents collect and tidy up after the processes' end."""
-_SRUN = (
+SRUN = (
     "--cpu-bind=none",
     "--export=ALL",
     "--input=none",
@@ -79,7 +79,7 @@ def _lines(spec: JobSpec, target: Target) -> Iterator[str]:
             yield from (_Option(name, value, "").line for name, value in sorted(options.items()))
     yield from ("", _ABOUT_SRUN)
     no_kill = ("--no-kill",) if spec.options.min_nodes is not None else ()
-    yield shlex.join(("exec", "srun", *_SRUN, *no_kill, *target.agent))
+    yield shlex.join(("exec", "srun", *SRUN, *no_kill, *target.agent))
 
 
 def given_options(target: SbatchOptions, job: SbatchOptions) -> dict[str, str | bool]:

@@ -51,6 +51,11 @@ def run_as_child(request: Request, options: argparse.Namespace, agent: str) -> i
 
 def _watch(folder: RunFolder, options: argparse.Namespace) -> int:
     record = read_record(folder.record)
+    if record.scheduler is not None:
+        from ..slurm.person import Onlooker
+
+        view = choose_view(sys.stdout, sys.stderr, options.quiet, folder.root, interruptible=False)
+        return Onlooker(folder, lambda text: say(f"regiment: {text}", quiet=options.quiet)).show(view)
     connection = connect(record)
     while connection is None and not record.status.is_terminal:
         record = wait_for_end(folder, time.monotonic() + _MOMENT)

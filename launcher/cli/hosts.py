@@ -10,7 +10,7 @@ from regiment.distribution.hosts import HostList, read_hostfile, read_hosts
 from regiment.jobs.errors import UserError
 from regiment.jobs.registry import Compute
 
-from ..coordinator.hosts import Hosts
+from ..coordinator.hosts import START_LIMIT, Hosts
 
 
 def named_hosts(options: argparse.Namespace) -> HostList | None:
@@ -40,4 +40,4 @@ def hosts_of(options: argparse.Namespace, compute: Compute, count: int) -> Hosts
         known = ", ".join(found.names[:4]) + (", ..." if len(found.names) > 4 else "")
         raise UserError(f"the job has {count} nodes, and there are {len(found.names)} hosts: {known}; name more")
     # As the person calls it, and not where its links lead: a virtual environment's is found by its name.
-    return Hosts(found.names[:count], compute.python or sys.executable)
+    return Hosts(found.names[:count], compute.python or sys.executable, compute.start_timeout or START_LIMIT)

@@ -195,6 +195,7 @@ def _attendance_flags(parser: argparse._ActionsContainer) -> None:
     add("--detach", action="store_true", help="print the run's id and leave it running")
     add("--quiet", "-q", action="store_true", help="print errors only")
     add("--interactive", type=_not_negative, metavar="RANK", help="give this terminal to one process, for a debugger")
+    add("--launch-with", choices=("srun", "flux"), default="srun", help="what starts the nodes inside a job of Slurm's")
     add("--pass-exit-code", action="store_true", help="end with the exit code of the process that failed first")
 
 
@@ -378,6 +379,9 @@ def _compute_flags(parser: argparse.ArgumentParser) -> None:
     add["add"].add_argument("--type", required=True, choices=(*COMPUTES, *LATER_COMPUTES), help="what it is")
     add["add"].add_argument("--hosts", metavar="HOSTS", help="of type ssh: gpu[01-16], or a,b, as ssh knows them")
     add["add"].add_argument("--python", metavar="PATH", help="the Python on its nodes (default: the one that submits)")
+    add["add"].add_argument(
+        "--start-timeout", type=_time_limit, metavar="SECONDS", help="for nodes to come (default: 600, on hosts 60)"
+    )
     _slurm_flags(add["add"].add_argument_group("of type slurm, options of sbatch"))
     for name in ("list", "show"):
         add_output_flags(add[name])

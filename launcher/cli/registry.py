@@ -75,7 +75,7 @@ def show_data(options: argparse.Namespace) -> int:
 # --- compute ----------------------------------------------------------------------------------------
 
 
-_FLAG_TYPES = {"python": ("slurm", "ssh"), "hosts": ("ssh",)}
+_FLAG_TYPES = {"python": ("slurm", "ssh"), "start_timeout": ("slurm", "ssh"), "hosts": ("ssh",)}
 """Flags of some types of compute target."""
 _WHERE = {
     "local": "run on this machine",
@@ -95,7 +95,9 @@ def add_compute(options: argparse.Namespace) -> int:
         if options.hosts is None:
             raise UserError("--type ssh needs its hosts: --hosts gpu[01-16], or a,b, as ssh knows them")
         read_hosts(options.hosts, "--hosts")
-    compute = Compute(options.name, options.type, _sbatch_options(options), options.python, options.hosts)
+    compute = Compute(
+        options.name, options.type, _sbatch_options(options), options.python, options.start_timeout, options.hosts
+    )
     registry.add_compute(_workspace(options), compute)
     say(f"regiment: added compute target {options.name!r}; jobs for it {_WHERE[options.type]}")
     return 0

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
+from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import UserError
 from regiment.jobs.record import read_record
+from regiment.jobs.registry import LOCAL
 from regiment.jobs.workspace import RunFolder
 
 from ..coordinatorstart import CoordinatorProcess
@@ -17,6 +20,9 @@ from ..submit import Submission, submit
 from .hosts import hosts_of
 from .output import say
 from .request import Request, check_interactive, check_prefix_program, read_request, workspace_of
+
+if TYPE_CHECKING:
+    from regiment.distribution.slurm.allocation import Allocation
 
 
 def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> int:
@@ -32,6 +38,11 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
         if coordinator is not None:
             coordinator.dismiss()  # The run's own is going to be on its first node.
         return _run_on_slurm(request, options)
+    allocation = _allocation_for(request, options)
+    if allocation is not None:
+        if coordinator is not None:
+            coordinator.dismiss()
+        return _run_in_allocation(request, options, allocation)
     if options.interactive is not None:
         check_interactive(request.spec, options)
     for note in request.notes:
@@ -95,6 +106,42 @@ def _run_on_slurm(request: Request, options: argparse.Namespace) -> int:
     status = Onlooker(folder, lambda text: say(f"regiment: {text}", quiet=options.quiet)).show(view)
     if options.pass_exit_code:
         code = read_record(folder.record).job_exit_code
+        return status if code is None else code
+    return status
+
+
+def _allocation_for(request: Request, options: argparse.Namespace) -> Allocation | None:
+    """Give the nodes that somebody has got for this shell; None where it is for this machine alone."""
+    if "SLURM_JOB_ID" not in os.environ or request.compute.type != LOCAL or options.compute is not None:
+        return None
+    from regiment.distribution.slurm.allocation import allocation_of
+
+    allocation = allocation_of(os.environ, options.launch_with)
+    return None if allocation is None or (allocation.is_here and len(allocation.nodes) == 1) else allocation
+
+
+def _run_in_allocation(request: Request, options: argparse.Namespace, allocation: Allocation) -> int:
+    if options.interactive is not None:
+        raise UserError("--interactive: a task of srun's has no terminal; add --compute local for this machine alone")
+    if options.detach:
+        raise UserError("--detach: the nodes go with Slurm's job that this is in; put & behind the command instead")
+    from regiment.distribution.slurm.allocation import nodes_taken
+
+    from ..slurm.inside import start_in
+    from ..view import choose_view
+
+    def tell(text: str) -> None:
+        say(f"regiment: {text}", quiet=options.quiet)
+
+    for note in request.notes:
+        tell(note)
+    nodes = nodes_taken(request.spec, allocation, options.nodes is not None)
+    spec = replace(request.spec, instance_count=nodes)
+    attached = start_in(allocation, spec, request.text, workspace_of(options), options.launch_with, tell)
+    view = choose_view(sys.stdout, sys.stderr, options.quiet, attached.folder.root)
+    status = attached.show(view)
+    if options.pass_exit_code:
+        code = read_record(attached.folder.record).job_exit_code
         return status if code is None else code
     return status
 

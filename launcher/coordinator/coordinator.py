@@ -15,6 +15,7 @@ from regiment.distribution.decide import decide
 from regiment.distribution.plan import LauncherKind, NodePlan, Plan
 from regiment.distribution.planner import make_plan
 from regiment.distribution.report import Report, run_error
+from regiment.distribution.requeue import requeue_of
 from regiment.distribution.state import Phase, Policy, State, first_state
 from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import Finish, Start
@@ -31,6 +32,7 @@ from ..node.loop import Loop
 from .collected import merge, remove_inputs
 from .nodes import Nodes
 from .order import Order
+from .queue import Queue
 from .recorder import Recorder
 from .session import Session
 from .starts import Starts
@@ -81,6 +83,7 @@ class Coordinator:
         self._wake_at: float | None = None
         self._called_failure: Finish | None = None
         self._queued_again = False
+        self._queue = Queue(self.loop, recorder)
         self._report: Report | None = None
 
     def run(self) -> None:
@@ -311,6 +314,15 @@ class Coordinator:
         if self._queued_again and state.status is RunStatus.CANCELED and self._called_failure is None:
             self._leave_to_the_queue(error)
             return
+        again = requeue_of(state, report) if self._order.requeues_left and self._called_failure is None else None
+        if again is None:
+            self._conclude(error)
+        else:
+            self._queue.ask(again, lambda took: (self._leave_to_the_queue if took else self._conclude)(error))
+
+    def _conclude(self, error: RunError | None) -> None:
+        """Write the verdict and go."""
+        recorder, state = self._recorder, self._state
         now = time.monotonic()
         elapsed = round(now - recorder.started_at, 3)
         recorder.record = replace(
@@ -391,6 +403,8 @@ class Coordinator:
             case messages.QueuedAgain(reason):
                 self._queued_again = True
                 self._happened(events.StopRequested(reason))
+            case messages.Requeued():
+                self._queue.answer(wish)
             case messages.Noticed(name, grace):
                 who = "its viewer" if grace is None else "the agent of node-0"
                 self._happened(events.PreemptionNoticed(f"{who} got {name}", name, grace))

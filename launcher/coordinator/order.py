@@ -39,6 +39,8 @@ class Order:
     """Where nodes come over a network."""
     hosts: Hosts | None = None
     """Where nodes are reached over ssh; without these and a network, all of them are emulated on this machine."""
+    requeues_left: int = 0
+    """How often whoever started the coordinator can have the run queued again."""
     notes: tuple[str, ...] = ()
     """What a person should know before it runs."""
 

@@ -139,8 +139,9 @@ class Recorder:
     def follow(self, old: State, new: State) -> None:
         """Record what changed between two states."""
         self._state = new
-        if new.status is not old.status and not new.status.is_terminal:
-            # Told before it is read elsewhere: who sees a line of the job's log finds the run Running.
+        if (new.status is not old.status and not new.status.is_terminal) or new.preempting != old.preempting:
+            # Told before it is read elsewhere: who sees a line of the job's log finds the run Running, and who sees
+            # it heed a notice of preemption finds that noticed.
             self._attempt(self._write_run)
         for happening in history.events_between(old, new, time.monotonic()):
             self.event(happening)
@@ -228,7 +229,9 @@ class Recorder:
                 node if node.state == word else replace(node, state=word)
                 for node, word in zip(self.record.nodes, words, strict=True)
             )
-            status = self.record.status if self._is_said else state.status
+            # Nor is a verdict written before all that belongs to it: the scheduler may have the run again instead.
+            is_early = state.status.is_terminal and self.record.exit_status is None
+            status = self.record.status if self._is_said or is_early else state.status
             self.record = replace(self.record, status=status, nodes=nodes, preempting=state.preempting)
         write_record(self._folder.record, self.record)
 

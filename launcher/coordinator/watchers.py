@@ -16,6 +16,7 @@ from .recorder import Recorder
 Wish = (
     messages.StopRun
     | messages.QueuedAgain
+    | messages.Requeued
     | messages.Noticed
     | messages.LookAtRequests
     | messages.Rejoin

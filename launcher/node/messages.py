@@ -397,6 +397,16 @@ class QueuedAgain:
 
 
 @dataclass(frozen=True)
+class Requeued:
+    """The answer to the event `requeue`: the scheduler has the job in its queue again, or says why not."""
+
+    excluded: tuple[str, ...] = ()
+    """The hosts that it does without from now on."""
+    refusal: str | None = None
+    type: Literal["requeued"] = "requeued"
+
+
+@dataclass(frozen=True)
 class LookAtRequests:
     """There is something new in the run's requests folder."""
 
@@ -420,7 +430,7 @@ class TerminalLog:
     type: Literal["terminalLog"] = "terminalLog"
 
 
-FromViewer = Watch | StopRun | QueuedAgain | Noticed | LookAtRequests | Rejoin | TerminalLog
+FromViewer = Watch | StopRun | QueuedAgain | Requeued | Noticed | LookAtRequests | Rejoin | TerminalLog
 
 
 def pack(message: ToAgent | FromAgent | FromViewer) -> dict[str, Any]:

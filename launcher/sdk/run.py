@@ -386,7 +386,7 @@ class Run(Logged, Files):
     def _wait(self) -> RunRecord:
         while True:
             record = self._next(_TURN).record
-            if record.status.is_terminal:
+            if record.is_over:
                 return record
 
     def _edit(self, edit: Edit) -> None:

@@ -51,8 +51,8 @@ def _follow(look: Callable[[float], Found], out: TextIO) -> Found:
             path = _first_log(found.folder)
             follower = None if path is None else _Follower(path, found.folder, out)
         if follower is not None:
-            follower.print_more(last=found.record.status.is_terminal)
-        if found.record.status.is_terminal:
+            follower.print_more(last=found.record.is_over)
+        if found.record.is_over:
             return found
 
 

@@ -28,8 +28,20 @@ _SETTLED = 5.0
 class FolderFollower:
     """One person's look at one run, from its first event to its last."""
 
-    def __init__(self, folder: RunFolder, view: View, on_signal: Callable[[signal.Signals], bool]) -> None:
-        """`on_signal` is told of Ctrl-C and the like, outside of any handler; True ends the look."""
+    def __init__(
+        self,
+        folder: RunFolder,
+        view: View,
+        on_signal: Callable[[signal.Signals], bool],
+        read: Callable[[], RunRecord] | None = None,
+        check: float = _CHECK,
+    ) -> None:
+        """`on_signal` is told of Ctrl-C and the like, outside of any handler; True ends the look.
+
+        `read` gives the record as it is true now, and is asked every `check` seconds.
+        """
+        self._read = read or (lambda: read_run(folder))
+        self._check = check
         self._folder = folder
         self._view = view
         self._on_signal = on_signal
@@ -72,11 +84,11 @@ class FolderFollower:
                     self.left = number
             now = time.monotonic()
             if self._ended is None and now >= check_at:
-                record = read_run(self._folder)
+                record = self._read()
                 over_at = over_at or (now if is_over(record) else None)
                 if over_at is not None and now - over_at > _SETTLED:
                     raise lost(record)
-                check_at = now + (_CHECK if over_at is None else _LOOK)
+                check_at = now + (self._check if over_at is None else _LOOK)
             self._view.tick(time.time())
             if not self._signals:
                 time.sleep(_LOOK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from regiment.distribution.places.place import Place
+from regiment.distribution.slurm.hosts import host_names
 from regiment.jobs.changes import changing
 from regiment.jobs.dataclass import dataclass, replace
-from regiment.jobs.errors import ExitStatus, NodeError, UserError
+from regiment.jobs.errors import ExitStatus, NodeError, RegimentError, UserError
 from regiment.jobs.files import replace_json
 from regiment.jobs.lock import RecordLock, try_lock
 from regiment.jobs.plain import from_plain
@@ -32,6 +34,7 @@ from ..join.listening import listen
 from ..join.relay import Relay
 from ..mpi import find_mpirun
 from ..node import messages
+from ..node.loop import Loop
 from ..node.runkey import read_key
 from ..view import choose_view
 from ..viewer import Viewer
@@ -56,21 +59,26 @@ class Task:
     rank: int
     nodes: int
     node_name: str
+    names: tuple[str, ...]
+    """All nodes by their numbers, where the job is the run's own."""
 
 
 def task_of(environ: Mapping[str, str]) -> Task:
-    """Read what Slurm tells its tasks.
+    """Read what Slurm, or Flux on nodes of Slurm's, tells its tasks.
 
     Raises:
         UserError: This is none.
     """
-    names = ("SLURM_JOB_ID", "SLURM_NODEID", "SLURM_STEP_NUM_NODES", "SLURMD_NODENAME")
+    if environ.get("FLUX_TASK_RANK"):
+        flux_id, place, size = (environ[f"FLUX_{name}"] for name in ("JOB_ID", "TASK_RANK", "JOB_SIZE"))
+        return Task(flux_id, 0, "0", int(place), int(size), socket.gethostname(), ())
+    names = ("SLURM_JOB_ID", "SLURM_NODEID", "SLURM_STEP_NUM_NODES", "SLURMD_NODENAME", "SLURM_STEP_NODELIST")
     missing = [name for name in names if not environ.get(name)]
     if missing:
         raise UserError(f"{missing[0]} is not set; --run-folder is for tasks that Slurm's srun starts, one a node")
-    job_id, rank, nodes, node_name = (environ[name] for name in names)
+    job_id, rank, nodes, node_name, hosts = (environ[name] for name in names)
     restarts, step = environ.get("SLURM_RESTART_COUNT", "0"), environ.get("SLURM_STEP_ID", "0")
-    return Task(job_id, int(restarts), step, int(rank), int(nodes), node_name)
+    return Task(job_id, int(restarts), step, int(rank), int(nodes), node_name, host_names(hosts))
 
 
 def be_a_node(root: Path, start_timeout: float, say: Say) -> int:
@@ -78,8 +86,14 @@ def be_a_node(root: Path, start_timeout: float, say: Say) -> int:
     task = task_of(os.environ)
     folder = Workspace(root.parent.parent).existing_run(root.name)
     key = read_key(str(folder.key))
-    node = _first if task.rank == 0 else _other
-    return node(folder, task, key, start_timeout, say)
+    if task.rank:
+        return _other(folder, task, key, start_timeout, say)
+    try:
+        return _first(folder, task, key, start_timeout, say)
+    except (RegimentError, OSError, ImportError) as error:
+        # The others need not wait until their patience is at its end.
+        replace_json(folder.meeting, {**_which(task), "failed": str(error)})
+        raise
 
 
 # --- node 0 -----------------------------------------------------------------------------------------
@@ -92,8 +106,12 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
         if record.status.is_terminal:
             say(f"run {record.run_id} has ended before its nodes came: {record.status.value}")
             return int(record.exit_status if record.exit_status is not None else ExitStatus.CANCELED)
+        # Another's job is not ours to put back: whoever has it gets exit status 5.
+        is_own_job = record.scheduler is None or record.scheduler.kind == "slurm"
+        requeues = record.scheduler.requeues if record.scheduler is not None else 0
         spec = from_plain(JobSpec, json.loads(folder.order.read_text("utf-8")))
-        place = Place(task.nodes, 0, commands.node_address(task.node_name), 0, str(folder.key), "Slurm's job")
+        address = commands.node_address(task.node_name) if task.names else task.node_name
+        place = Place(task.nodes, 0, address, 0, str(folder.key), "Slurm's job")
         listener, address = listen(place)
         with listener:
             _write_meeting(folder, task, address, listener.getsockname()[1])
@@ -108,36 +126,77 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
                 agent_python=sys.executable,
                 mpirun=find_mpirun(spec),
                 network=Network(address, key.hex(), certificate, private_key, start_timeout),
+                requeues_left=max(0, spec.options.requeue - requeues) if is_own_job else 0,
             )
             connection = coordinator.take_up(order, folder, lock, listener)
     view = choose_view(sys.stdout, sys.stderr, True, folder.root)
-    viewer = Viewer(folder, connection, view)
+    loop = Loop()
+    viewer = Viewer(folder, connection, view, loop)
+    ending = _Ending(task, viewer, requeues, is_own_job)
+    viewer.on_event = ending.look
+    if record.attached:
+        loop.on_read(sys.stdin.fileno(), lambda: _listen_to_starter(loop, viewer))
     try:
-        return viewer.run(owns_run=True, on_term=_Ending(task, viewer))
+        return viewer.run(owns_run=True, on_term=ending)
     except NodeError:
         if read_record(folder.record).status is not RunStatus.QUEUED:
             raise
         return int(ExitStatus.PREEMPTED)  # It has left the run to the queue, and its next attempt to another.
     finally:
-        if read_record(folder.record).status.is_terminal:
-            for secret in (folder.order, folder.key):
-                secret.unlink(missing_ok=True)  # Nobody will start it again.
+        _wind_up(folder, task)
+
+
+def _wind_up(folder: RunFolder, task: Task) -> None:
+    """Take away what an ended run needs no more: its secrets, and nodes that have never come or hang."""
+    record = read_record(folder.record)
+    if not record.status.is_terminal:
+        return
+    for secret in (folder.order, folder.key):
+        secret.unlink(missing_ok=True)  # Nobody will start it again.
+    if task.names and any(node.state != "released" for node in record.nodes):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # It comes to us as well.
+        commands.scancel(f"{task.job_id}.{task.step}")
+
+
+def _listen_to_starter(loop: Loop, viewer: Viewer) -> None:
+    """End the run with the `regiment run` that has started its nodes, and that we read from for nothing else."""
+    if os.read(sys.stdin.fileno(), 4096) == b"":
+        loop.on_read(sys.stdin.fileno(), None)
+        viewer.hang_up()
 
 
 class _Ending:
-    """What node 0 does when Slurm ends the job, which it may say more than once."""
+    """What node 0 does when Slurm ends the job, which it may say more than once, or the run wants it queued again."""
 
-    def __init__(self, task: Task, viewer: Viewer) -> None:
+    def __init__(self, task: Task, viewer: Viewer, requeues: int, is_own_job: bool) -> None:
         self._task = task
         self._viewer = viewer
+        self._requeues = requeues
+        self._is_own_job = is_own_job
         self._is_known = False
+
+    def look(self, event: Mapping[str, Any]) -> None:
+        """Have the job queued again where the run's coordinator asks for it."""
+        if event.get("event") != "requeue" or event["number"] <= self._requeues:
+            return  # Or that is what it asked for in an earlier life of it.
+        self._is_known = True  # Slurm ends the job now.
+        failed = tuple(self._task.names[index] for index in event["nodes"])
+        try:
+            commands.requeue(self._task.job_id, self._task.restarts, failed)
+        except NodeError as error:
+            self._viewer.tell(messages.Requeued(refusal=str(error)))
+        else:
+            self._viewer.tell(messages.Requeued(excluded=failed))
 
     def __call__(self) -> None:
         if self._is_known:
             return
         self._is_known = True
         reason, is_queued_again = commands.why_it_ends(self._task.job_id, self._task.restarts)
-        self._viewer.tell(messages.QueuedAgain(reason) if is_queued_again else messages.StopRun(reason))
+        # Somebody's script that starts the run would start another one.
+        self._viewer.tell(
+            messages.QueuedAgain(reason) if is_queued_again and self._is_own_job else messages.StopRun(reason)
+        )
 
 
 def _locked(folder: RunFolder) -> RecordLock:
@@ -197,6 +256,8 @@ def _meeting(folder: RunFolder, task: Task, limit: float) -> tuple[str, int]:
     while True:
         found = _read_meeting(folder)
         if found.items() >= _which(task).items():
+            if "failed" in found:
+                raise NodeError(f"node 0 could not begin: {found['failed']}")
             return str(found["address"]), int(found["port"])
         if read_record(folder.record).status.is_terminal:
             raise NodeError(f"run {folder.run_id} has ended before its nodes came")

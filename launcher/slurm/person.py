@@ -62,6 +62,4 @@ class Onlooker:
 def cancel(folder: RunFolder, reason: str, *, force: bool) -> None:
     """Ask a run to end, wherever it is: its coordinator does it, and where there is none yet, Slurm."""
     ask(folder, Cancel(reason, force))
-    record = read_record(folder.record)
-    if record.scheduler is not None and record.coordinator is None:
-        commands.scancel(record.scheduler.job_id)
+    commands.leave_queue(read_record(folder.record))

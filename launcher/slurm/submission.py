@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 
 from regiment.distribution.slurm.script import Target, sbatch_script
 from regiment.jobs.changes import changing
@@ -40,33 +41,62 @@ def submit_to_slurm(
     Raises:
         RegimentError: It cannot be submitted; then there is no such run.
     """
-    if compute.python is None and importlib.util.find_spec("cryptography") is None:
+    if compute.python is None:
+        _check_network()
+
+    def put_into_queue(folder: RunFolder) -> SchedulerRecord:
+        script = script_of(spec, folder, compute)
+        replace_file(folder.batch_script, script)
+        return SchedulerRecord("slurm", commands.sbatch(script))
+
+    return _made(spec, job_text, workspace, put_into_queue, attached=False, origin=origin)
+
+
+def take_allocation(spec: JobSpec, job_text: str, workspace: Workspace, job_id: str) -> Submitted:
+    """Make the folder of a run whose nodes are those of a job that is there already, and snapshot its code.
+
+    Raises:
+        RegimentError: It cannot be made; then there is no such run.
+    """
+    _check_network()
+    return _made(spec, job_text, workspace, lambda folder: SchedulerRecord("allocation", job_id), attached=True)
+
+
+def _check_network() -> None:
+    if importlib.util.find_spec("cryptography") is None:
         raise UserError(
             f"the run's nodes meet over the network, and {sys.executable} has no cryptography, which node 0 needs; "
             "install it there: pip install 'regiment[network]'"
         )
+
+
+def _made(
+    spec: JobSpec,
+    job_text: str,
+    workspace: Workspace,
+    find_nodes: Callable[[RunFolder], SchedulerRecord],
+    *,
+    attached: bool,
+    origin: Origin | None = None,
+) -> Submitted:
     run_id = make_workspace(spec, workspace)
     packed_agent(workspace.cache)
-    submitted: list[str] = []
+    found: list[SchedulerRecord] = []
 
     def finish(folder: RunFolder) -> None:
         _write_what_node_0_needs(spec, folder)
-        script = script_of(spec, folder, compute)
-        replace_file(folder.batch_script, script)
-        submitted.append(commands.sbatch(script))
+        found.append(find_nodes(folder))
 
-    folder, lock, notes = make_run(spec, job_text, workspace, run_id, attached=False, origin=origin, finish=finish)
+    folder, lock, notes = make_run(spec, job_text, workspace, run_id, attached=attached, origin=origin, finish=finish)
     # The job may have started already; who comes up on its node waits for the lock.
     with lock, changing(workspace, [run_id]):
-        scheduler = SchedulerRecord("slurm", submitted[0])
-        record = replace(read_record(folder.record), status=RunStatus.QUEUED, scheduler=scheduler, coordinator=None)
-        write_record(folder.record, record)
-    return Submitted(folder, submitted[0], notes)
+        record = read_record(folder.record)
+        write_record(folder.record, replace(record, status=RunStatus.QUEUED, scheduler=found[0], coordinator=None))
+    return Submitted(folder, found[0].job_id, notes)
 
 
 def script_of(spec: JobSpec, folder: RunFolder, compute: Compute) -> str:
     """Give the script for a run; the folder need not be there."""
-    root = folder.root.absolute()
     return sbatch_script(
         spec,
         Target(
@@ -75,9 +105,15 @@ def script_of(spec: JobSpec, folder: RunFolder, compute: Compute) -> str:
             run_id=folder.run_id,
             folder=str(folder.own_logs.absolute()),
             log=str(folder.batch_log.absolute()),
-            agent=(compute.python or sys.executable, "-m", "regiment", "agent", "--run-folder", str(root)),
+            agent=agent_command(folder, compute.python, compute.start_timeout),
         ),
     )
+
+
+def agent_command(folder: RunFolder, python: str | None = None, start_timeout: float | None = None) -> tuple[str, ...]:
+    """Give the command that is a node of the run, on whichever node it starts."""
+    limit = () if start_timeout is None else ("--start-timeout", f"{start_timeout:g}")
+    return (python or sys.executable, "-m", "regiment", "agent", "--run-folder", str(folder.root.absolute()), *limit)
 
 
 def _write_what_node_0_needs(spec: JobSpec, folder: RunFolder) -> None:

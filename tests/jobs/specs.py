@@ -170,6 +170,7 @@ specs = st.builds(
         restarts=restarts,
         early_exit=st.builds(EarlyExit, st.floats(0, 1e6), st.none() | st.floats(0, 1e6)),
         preemption_grace=st.none() | st.floats(0, 1e6),
+        requeue=st.integers(0, 9),
         ledger=st.booleans(),
     ),
     sweep=st.none() | sweeps,

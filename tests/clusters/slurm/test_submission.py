@@ -47,10 +47,14 @@ def test_a_run_waits_in_the_queue_with_the_reason_shown_until_it_is_cancelled(sl
     lab = prepared(slurm_lab, LATER)
     process = lab.start("run", "job.yml", "--name", "r")
     assert process.stderr is not None
-    lines = [process.stderr.readline(), process.stderr.readline()]
+    first = process.stderr.readline()
     job_id = lab.show("r")["scheduler"]["jobId"]
-    assert lines[0] == f"regiment: run r is Slurm's job {job_id}\n"
-    assert lines[1].startswith(f"regiment: Slurm's job {job_id} waits: BeginTime")
+    assert first == f"regiment: run r is Slurm's job {job_id}\n"
+    # Slurm may not have thought about it yet when it is asked first.
+    words = f"regiment: Slurm's job {job_id} waits: "
+    while (line := process.stderr.readline()) == f"{words}just submitted\n":
+        pass
+    assert line.startswith(f"{words}BeginTime")
     assert lab.run("cancel", "r").returncode == 0
     _, err = process.communicate()
     assert (process.returncode, err) == (4, "regiment: run r: cancelled by 'regiment cancel'\n")

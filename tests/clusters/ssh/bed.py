@@ -113,6 +113,10 @@ class Bed:
         kept = (b"sshd", b"/usr/sbin/sshd", b"bash\0-c\0mount", b"sleep\0infinity")
         return [line for line in lines if line and not line.startswith(kept)]
 
+    def is_clean(self, name: str) -> bool:
+        """Say whether nothing but sshd runs on a host."""
+        return not self.left(name)
+
     def path(self, name: str, relative: str = ".") -> Path:
         """Give where something of a host's own is, as seen from here."""
         return Path(f"/proc/{self.hosts[name].pid}/root{self.own}", relative)

@@ -44,9 +44,5 @@ def ssh_lab(bed: Bed, tmp_path: Path) -> Iterator[SshLab]:
         lab = SshLab(tmp_path, plain.sockets, plain.mark, plain.started, bed=bed)
         yield lab
     for name in bed.hosts:
-        lab.wait_until(partial(_is_clean, bed, name))
+        lab.wait_until(partial(bed.is_clean, name))
         assert not bed.entries(name), f"left behind on {name}: {bed.entries(name)}"
-
-
-def _is_clean(bed: Bed, name: str) -> bool:
-    return not bed.left(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ def log(lab: SshLab, node: int) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+def has_lines(lab: SshLab, node: int, count: int) -> bool:
+    return len(log(lab, node)) > count
+
+
 def working_folder(lab: SshLab, name: str) -> Path:
     """Give the folder in which the processes on a host work, as seen from here."""
     found = list(lab.bed.path(name, "node").glob("**/count.sh"))
@@ -40,9 +45,9 @@ def test_a_broken_connection_is_made_again_and_no_line_is_lost_or_doubled(lab: S
     run = lab.start("run", "--name", "r", "--hosts", "h1,h2", "--code", "code", "--", "sh", "count.sh")
     lab.wait_until(lambda: len(log(lab, 0)) > 5 and len(log(lab, 1)) > 5)
     for _ in range(3):
-        before = len(log(lab, 1))
+        wanted = len(log(lab, 1)) + 20
         lab.bed.kill_ssh("h2", all_of_it=False)
-        lab.wait_until(lambda before=before: len(log(lab, 1)) > before + 20)
+        lab.wait_until(partial(has_lines, lab, 1, wanted))
     for name in ("h1", "h2"):
         (working_folder(lab, name) / "stop").touch()
     out, err = run.communicate()
@@ -112,4 +117,4 @@ def test_a_coordinator_that_is_killed_takes_the_run_on_all_hosts_along(lab: SshL
     run.communicate()
     assert run.returncode == 3
     for name in ("h1", "h2"):
-        lab.wait_until(lambda name=name: not lab.bed.left(name))
+        lab.wait_until(partial(lab.bed.is_clean, name))

@@ -36,7 +36,14 @@ def start(lab: Lab, *command: str, flags: tuple[str, ...] = ("--nodes", "2")) ->
     process = lab.start("run", *FLAGS, *flags, *(command or ("--", "python", "program.py")))
     logs = lab.run_folder("r") / "azureml-logs"
     lab.wait_until(lambda: [log.read_text() for log in logs.rglob("70_driver_log_*.txt")].count("up\n") == 2)
+    wait_until_watched(process)
     return process
+
+
+def wait_until_watched(process: subprocess.Popen[str]) -> None:
+    """Wait until `regiment run` shows what the job prints: before, a signal may find it not ready yet, and end it."""
+    assert process.stdout is not None
+    assert "up" in process.stdout.readline()
 
 
 def pid_of(lab: Lab, who: str, process: subprocess.Popen[str]) -> int:
@@ -95,7 +102,7 @@ def test_processes_that_know_nothing_of_a_notice_run_on_until_they_are_stopped(l
     """They would die of the signal; so they are not sent it."""
     lab.write("job.yml", f"command: echo up; sleep {ENDLESS}; true\nregiment: {{preemption_grace: 1}}\n")
     process = lab.start("run", "--name", "r", "job.yml")
-    lab.wait_until_running("r", 1)
+    wait_until_watched(process)
     process.send_signal(signal.SIGUSR1)
     _, err = process.communicate()
     assert process.returncode == 5
@@ -180,8 +187,8 @@ def test_a_signal_that_asks_for_the_end_ends_the_run_whoever_gets_it(
 
 def test_a_notice_and_then_the_end_is_a_preemption_and_no_signal_of_a_persons(lab: Lab) -> None:
     """As a scheduler does it: SIGUSR1 first, and SIGTERM some time after that."""
-    process = lab.start("run", "--name", "r", "--", "sleep", ENDLESS)
-    lab.wait_until_running("r", 1)
+    process = lab.start("run", "--name", "r", "--", "sh", "-c", f"echo up; exec sleep {ENDLESS}")
+    wait_until_watched(process)
     process.send_signal(signal.SIGUSR1)
     lab.wait_until(lambda: lab.events("r", "preempting"))
     process.send_signal(signal.SIGTERM)

@@ -168,8 +168,8 @@ def test_environments_are_only_named(tmp_path: Path) -> None:
 def test_a_target_that_programs_cannot_submit_to_is_refused_and_nothing_runs_here_instead(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("")
     folder = WorkspaceFolder(tmp_path / ".regiment")
-    add_compute(folder, Compute("cluster", "slurm"))
+    add_compute(folder, Compute("cluster", "kubernetes"))
     config = ScriptRunConfig(source_directory=str(tmp_path), script="train.py", compute_target="cluster")
-    with pytest.raises(UserError, match="type slurm, which programs and jobs cannot submit to yet"):
+    with pytest.raises(UserError, match="type kubernetes, which programs and jobs cannot submit to yet"):
         Experiment(Workspace(folder.root), "e").submit(config)
     assert not list(folder.runs.glob("*"))
