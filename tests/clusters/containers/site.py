@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
 import secrets
 import subprocess
@@ -12,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .engine import GUARD, Engine
 from .image import NAME
 
@@ -19,15 +23,22 @@ MARK = "THE_TEST_THAT_STARTED_IT"
 PORT = 29400
 USER = 1000
 """Whose processes those of the image are."""
-_LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=2000:2000")
+ENDLESS = 3600
+_FREEZE = """\
+import os, signal
+for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+    if pid not in (1, os.getpid()):
+        os.kill(pid, signal.SIGSTOP)
+"""
+LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=2000:2000")
 """Higher ones cannot be had where the tests run in a container themselves."""
 _STRICT = (
     *("--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp:size=256m"),
     *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
 )
 """As little as a container can be given; its user is the image's, who is not root."""
-_FRAMEWORKS = ("--volume", f"{sysconfig.get_path('purelib')}:/usr/local/lib/python3.11/dist-packages:ro")
-"""What the tests have installed, where the image's Python looks for what its base came with."""
+FRAMEWORKS = f"{sysconfig.get_path('purelib')}:/usr/local/lib/python3.11/dist-packages:ro"
+"""The volume with what the tests have installed, where the image's Python looks for what its base came with."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +49,37 @@ class Container:
     id: str
     name: str
 
-    def wait(self) -> int:
-        """Wait for its end; gives its exit status."""
-        return int(self.engine.podman("wait", "--interval", "100ms", self.id))
+    def stop(self) -> None:
+        """Stop it as an engine does: SIGTERM, and after 10 s SIGKILL."""
+        self.engine.podman("stop", "--time", "10", self.id)
+
+    def kill(self) -> None:
+        """Kill all that is in it."""
+        self.engine.podman("kill", "--signal", "KILL", self.id)
+
+    def cut(self) -> None:
+        """Pull its cable."""
+        pid = str(self.inspect()["State"]["Pid"])
+        self.engine.run("nsenter", "--target", pid, "--net", "ip", "link", "set", "eth0", "down")
+
+    def freeze(self) -> None:
+        """Stop every process in it where it is, but for the first, which no signal from within can stop."""
+        self.engine.podman("exec", self.id, "python3", "-c", _FREEZE)
+
+    @property
+    def address(self) -> str:
+        """Its address on the network."""
+        (network,) = self.inspect()["NetworkSettings"]["Networks"].values()
+        return str(network["IPAddress"])
 
     def words(self) -> str:
         """Give what it has said on standard output and standard error."""
         done = self.engine.try_podman("logs", self.id)
         return done.stdout + done.stderr
 
-    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run something in it."""
-        return self.engine.try_podman("exec", self.id, *arguments)
+    def health(self) -> subprocess.CompletedProcess[str]:
+        """Run the image's health check."""
+        return self.engine.try_podman("healthcheck", "run", self.id)
 
     def inspect(self) -> dict[str, Any]:
         """Give what podman knows of it."""
@@ -70,10 +100,21 @@ class Site:
         """Its name."""
         return f"net-{self.mark}"
 
+    @property
+    def workspace(self) -> Path:
+        """The folder that is /runs on node 0, and on no other node: they share none with it."""
+        return self.folder.with_name("runs")
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of the run that is called r."""
+        return self.workspace / "runs" / "r"
+
     def open(self) -> None:
-        """Make the network and the folder."""
-        self.folder.mkdir()
-        self.folder.chmod(0o777)
+        """Make the network and the folders."""
+        for folder in (self.folder, self.workspace):
+            folder.mkdir()
+            os.chown(folder, USER, USER)
         self.engine.podman("network", "create", self.network)
 
     def close(self) -> None:
@@ -96,8 +137,8 @@ class Site:
         given = [word for key, value in variables.items() for word in ("--env", f"{key}={value}")]
         made = self.engine.podman(
             *("run", "--detach", "--log-driver", "k8s-file", "--network", self.network),
-            *("--name", f"{name}-{self.mark}", "--hostname", name, "--network-alias", name),
-            *(*_LIMITS, *_STRICT, *_FRAMEWORKS, "--volume", f"{self.folder}:/site", *given, *options),
+            *("--cgroup-parent", self.engine.cgroup, "--hostname", name, "--network-alias", name),
+            *(*LIMITS, *_STRICT, "--volume", FRAMEWORKS, "--volume", f"{self.folder}:/site", *given, *options),
             *(NAME, *arguments),
             environ={MARK: self.mark},
         )
@@ -117,17 +158,34 @@ class Site:
                 continue
         return found
 
-    def wait_until(self, condition: Callable[[], Any], seconds: float = GUARD) -> float:
-        """Wait for something to come true; gives how long it took, fails the test if it does not."""
+    def wait_until(self, condition: Callable[[], Any]) -> None:
+        """Wait for something to come true; fails the test if it does not."""
         start = time.monotonic()
         while not condition():
-            assert time.monotonic() - start < seconds, "\n".join(container.words() for container in self.containers)
+            assert time.monotonic() - start < GUARD, self.words()
             time.sleep(0.02)
-        return time.monotonic() - start
+
+    def ends(self, *containers: Container) -> list[int]:
+        """Wait for the ends of some containers; gives their exit statuses."""
+        try:
+            said = self.engine.podman("wait", "--interval", "100ms", *(container.id for container in containers))
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it has not ended\n{self.words()}")
+        return [int(status) for status in said.split()]
+
+    def words(self) -> str:
+        """Give what all containers have said."""
+        return "\n".join(f"{container.name}:\n{container.words()}" for container in self.containers)
 
     def wait_until_all_came(self, processes: int) -> None:
         """Wait until each process of a job has made its file /site/came-RANK."""
         self.wait_until(lambda: all((self.folder / f"came-{rank}").exists() for rank in range(processes)))
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """Give the run's events of one kind."""
+        path = self.run_folder / "events.jsonl"
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
 
     def start_nodes(self, count: int, *arguments: str, **more: Any) -> list[Container]:
         """Start that many containers, which are to find each other: node-0, node-1 and so on."""
@@ -140,7 +198,6 @@ class Site:
         *arguments: str,
         name: str | None = None,
         options: tuple[str, ...] = (),
-        environ: Mapping[str, str] | None = None,
     ) -> Container:
         """Start the container of one node, with what a scheduler would tell it of its place."""
         place = {
@@ -148,11 +205,13 @@ class Site:
             "REGIMENT_NODE_RANK": str(rank),
             "REGIMENT_MASTER": f"node-0:{PORT}",
             "REGIMENT_KEY_FILE": "/run/secrets/regiment-key",
-            "REGIMENT_WORKSPACE": "/site/workspace",
         }
-        secret = ("--volume", f"{self._key()}:/run/secrets/regiment-key:ro")
-        name = name or f"node-{rank}"
-        return self.start(name, *arguments, options=(*secret, *options), environ={**place, **(environ or {})})
+        volumes = [f"{self._key()}:/run/secrets/regiment-key:ro"]
+        if rank == 0:
+            place["REGIMENT_WORKSPACE"] = "/runs"
+            volumes.append(f"{self.workspace}:/runs")
+        given = [word for volume in volumes for word in ("--volume", volume)]
+        return self.start(name or f"node-{rank}", "--name", "r", *arguments, options=(*given, *options), environ=place)
 
     def _key(self) -> Path:
         path = self.folder.with_name("key")
@@ -161,3 +220,8 @@ class Site:
             path.chmod(0o400)
             os.chown(path, USER, USER)
         return path
+
+
+def utc(event: Mapping[str, Any]) -> float:
+    """Give when something happened, in seconds since 1970."""
+    return datetime.datetime.fromisoformat(event["timeUtc"].replace("Z", "+00:00")).timestamp()
