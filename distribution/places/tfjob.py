@@ -13,7 +13,8 @@ _KINDS = ("chief", "master", "worker", "ps")
 
 def tfjob(environ: Environ, read: Read) -> Found | None:
     """Read the node's task and its cluster."""
-    if not environ.get("TF_CONFIG"):
+    # Vertex AI says all of it in CLUSTER_SPEC, and more: its evaluators, which are nodes too, are in no TF_CONFIG.
+    if not environ.get("TF_CONFIG") or "workerpool0" in environ.get("CLUSTER_SPEC", ""):
         return None
     spec = values.document(environ["TF_CONFIG"], "TF_CONFIG")
     if "cluster" not in spec:

@@ -109,6 +109,14 @@ SLURM_NODELIST=n[1-4] SLURM_NNODES=4 SLURM_SUBMIT_HOST=vm SLURM_JOB_ID=2 SLURM_N
 """
 """The script of that job."""
 
+_SHELL = """\
+SLURMD_NODENAME=GPU71E4 SLURM_CPUS_ON_NODE=8 SLURM_JOBID=1731344 SLURM_JOB_ID=1731344 SLURM_JOB_NODELIST=GPU71E4
+SLURM_JOB_NUM_NODES=1 SLURM_LAUNCH_NODE_IPADDR=172.18.140.10 SLURM_LOCALID=0 SLURM_NNODES=1 SLURM_NODEID=0
+SLURM_NODELIST=GPU71E4 SLURM_PROCID=0 SLURM_STEPID=4294967290 SLURM_STEP_ID=4294967290 SLURM_STEP_NODELIST=GPU71E4
+SLURM_STEP_NUM_NODES=1 SLURM_STEP_NUM_TASKS=1 SLURM_STEP_TASKS_PER_NODE=1 SLURM_TASKS_PER_NODE=8
+"""
+"""The shell that salloc gives on the job's node where Slurm is set up so, as somebody's test report has it."""
+
 
 def variables(text: str) -> dict[str, str]:
     """Read what `env` printed."""
@@ -117,6 +125,7 @@ def variables(text: str) -> dict[str, str]:
 
 SLURM_STEP = variables(_STEP)
 SLURM_SCRIPT = variables(_SCRIPT)
+SLURM_SHELL = variables(_SHELL)
 
 SAMPLES = {
     # https://slurm.schedmd.com/srun.html#SECTION_OUTPUT-ENVIRONMENT-VARIABLES
@@ -124,6 +133,8 @@ SAMPLES = {
     "slurm script of a job with one node": Sample(
         SLURM_SCRIPT | {"SLURM_JOB_NUM_NODES": "1", "SLURM_JOB_NODELIST": "gpu-007"}, 1, 0, "gpu-007", job="2"
     ),
+    # https://slurm.schedmd.com/slurm.conf.html#OPT_use_interactive_step
+    "slurm shell of a job with one node": Sample(SLURM_SHELL, 1, 0, "GPU71E4", job="1731344"),
     # https://kubernetes.io/docs/tasks/job/job-with-pod-to-pod-communication/
     "kubernetes indexed job": Sample(
         {"JOB_COMPLETION_INDEX": "1", "HOSTNAME": "train-1", "KUBERNETES_SERVICE_HOST": "10.96.0.1"},

@@ -15,7 +15,7 @@ from regiment.distribution.places.find import SYSTEMS, explain
 from regiment.distribution.places.place import Found, Read, What
 from regiment.jobs.errors import UserError
 
-from .samples import CLUSTER_SPEC, HOSTFILE, SAMPLES, SLURM_SCRIPT, SLURM_STEP, TF_CONFIG, Sample
+from .samples import CLUSTER_SPEC, HOSTFILE, SAMPLES, SLURM_SCRIPT, SLURM_SHELL, SLURM_STEP, TF_CONFIG, Sample
 
 
 def reader(files: Mapping[str, str]) -> Read:
@@ -56,7 +56,12 @@ def test_a_machine_of_no_system_is_told_nothing() -> None:
 @pytest.mark.parametrize(
     ("environ", "files", "sentence"),
     [
-        (SLURM_SCRIPT, {}, r"script of a job with 4 nodes; start it with 'srun --ntasks-per-node=1 regiment agent"),
+        (
+            SLURM_SCRIPT,
+            {},
+            r"script or shell of a job with 4 nodes; start it with 'srun --ntasks-per-node=1 regiment ag",
+        ),
+        (SLURM_SHELL | {"SLURM_JOB_NUM_NODES": "2"}, {}, "script or shell of a job with 2 nodes; start it with 'srun"),
         (SLURM_STEP | {"SLURM_STEP_NUM_TASKS": "8"}, {}, "Slurm starts 8 tasks on 2 nodes; start it with 'srun"),
         (SLURM_STEP | {"SLURM_STEP_NODELIST": "n[2-5]"}, {}, "SLURM_STEP_NODELIST has 4 nodes, but"),
         ({"TF_CONFIG": TF_CONFIG.replace('"worker","index"', '"evaluator","index"')}, {}, "--evaluator"),
@@ -104,9 +109,19 @@ def test_a_vertex_replica_has_the_same_place_by_either_of_its_variables() -> Non
     kinds = {"workerpool0": "chief", "workerpool1": "worker"}
     replica["cluster"] = {kinds[pool]: hosts for pool, hosts in replica["cluster"].items()}
     replica["task"]["type"] = "worker"
-    both = parsed({"CLUSTER_SPEC": CLUSTER_SPEC, "TF_CONFIG": json.dumps(replica)})
-    assert [item.system for item in both] == ["Vertex AI", "TF_CONFIG"]
-    assert [said.value for said in both[0].said] == [said.value for said in both[1].said]
+    (one,), (other,) = parsed({"CLUSTER_SPEC": CLUSTER_SPEC}), parsed({"TF_CONFIG": json.dumps(replica)})
+    assert (one.system, other.system) == ("Vertex AI", "TF_CONFIG")
+    assert [said.value for said in one.said] == [said.value for said in other.said]
+
+
+def test_the_evaluators_of_vertex_are_nodes_though_its_tf_config_knows_none() -> None:
+    # https://docs.cloud.google.com/vertex-ai/docs/training/distributed-training: every replica has both variables.
+    spec = json.loads(CLUSTER_SPEC)
+    spec["cluster"]["workerpool3"] = ["cmle-training-workerpool3-b644f12a34-0:2222"]
+    spec["task"] = {"type": "workerpool3", "index": 0}
+    evaluator = TF_CONFIG.replace('"worker","index":1', '"evaluator","index":0')
+    (found,) = parsed({"CLUSTER_SPEC": json.dumps(spec), "TF_CONFIG": evaluator})
+    assert (value([found], What.NODES), value([found], What.RANK)) == ("4", "3")
 
 
 def test_an_azure_task_whose_address_is_not_listed_has_no_rank() -> None:
