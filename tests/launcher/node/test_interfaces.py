@@ -41,7 +41,7 @@ def test_each_address_is_one_of_this_machine_that_others_may_reach() -> None:
         assert not one.address.startswith("127.")
 
 
-@pytest.mark.slurm
+@pytest.mark.ssh
 def test_all_addresses_of_interfaces_that_are_connected_are_told_and_no_others() -> None:
     # A namespace of its own is a machine that has what is made here, and nothing else.
     script = f"ip -batch - && exec '{sys.executable}' -c \"$ASK\""
