@@ -11,6 +11,7 @@ from .dataclass import fields
 from .parameter_form import plain_literal, plain_parameter
 from .spec import (
     ArgvCommand,
+    Container,
     Distribution,
     EarlyExit,
     Environment,
@@ -176,6 +177,7 @@ def _options(spec: JobSpec) -> Keys:
         "preemption_grace": options.preemption_grace,
         "requeue": options.requeue,
         "ledger": options.ledger,
+        "container": options.container,
         "slurm": dict(options.slurm),
     }
     given = {key: value for key, value in found.items() if value != getattr(usual, key, None)}
@@ -185,16 +187,16 @@ def _options(spec: JobSpec) -> Keys:
 def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, (Restarts, EarlyExit)):
+    if isinstance(value, (Restarts, EarlyExit, Container)):
         return _changed(value)
     return list(value) if isinstance(value, tuple) else value
 
 
-def _changed(value: Restarts | EarlyExit) -> Any:
+def _changed(value: Restarts | EarlyExit | Container) -> Any:
     """Write what differs from the usual; a mere number of restarts as that number."""
     usual = type(value)()
     names = [each.name for each in fields(value)]
-    found = {name: getattr(value, name) for name in names if getattr(value, name) != getattr(usual, name)}
+    found = {name: _plain(getattr(value, name)) for name in names if getattr(value, name) != getattr(usual, name)}
     return found["max"] if list(found) == ["max"] else found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from .checks import check_count, check_grace, check_module, mpirun_complaint, torchrun_complaint
 from .complaints import check_prefix
+from .container import container
 from .errors import UserError
 from .fields import checked, number, one_of, text, whole_number, word, yes_or_no
 from .reading import Key, Reader, Reading, Table, Value
@@ -81,6 +82,7 @@ _TABLE: Table = {
     "preemption_grace": Key(seconds, "seconds from a preemption notice until the processes are stopped"),
     "requeue": Key(count, "how often Slurm gets the job again after a preemption or a lost node (default: 0)"),
     "ledger": Key(yes_or_no, "Pythons tell of their imports, rendezvous and first step (default: false)"),
+    "container": Key(container, "the container of each node on Slurm"),
     "slurm": Key(sbatch_options, "options of sbatch by their long names, for a compute target of type slurm"),
 }
 options: Reader = section(_TABLE)

@@ -181,6 +181,30 @@ class EarlyExit:
     """When the run is failed for it, or None for never."""
 
 
+class ContainerRuntime(Enum):
+    """What makes the container that a node's agent and its processes are in, on Slurm."""
+
+    NONE = "none"
+    """There is none: they run as they are on the node."""
+    PYXIS = "pyxis"
+    """The plugin of srun's with `--container-image`, on enroot."""
+    APPTAINER = "apptainer"
+    """`apptainer exec`, which was called Singularity."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """The container of a node on Slurm."""
+
+    runtime: ContainerRuntime = ContainerRuntime.NONE
+    image: str | None = None
+    """As the runtime takes it: a file, or a name in a registry."""
+    mounts: tuple[str, ...] = ()
+    """Folders that are seen in it besides the run's own: `/data`, or `/data:/inside`."""
+    flags: tuple[str, ...] = ()
+    """More of the runtime's flags, as the site wants them."""
+
+
 SbatchOptions = Mapping[str, str | bool]
 """Options of Slurm's sbatch by their long names; True for one without a value, False for one to leave out."""
 
@@ -219,6 +243,8 @@ class Options:
     """Whether the processes' Pythons tell when they are up, have imported, have met and have made a first step."""
     slurm: SbatchOptions = field(default_factory=dict)
     """For a compute target of type slurm; they go before the target's own."""
+    container: Container = Container()
+    """What the nodes of Slurm's are in."""
 
 
 def starts_through_torchrun(kind: Distribution, options: Options) -> bool:

@@ -19,7 +19,7 @@ from regiment.jobs.errors import UserError
 from regiment.jobs.files import private_folder, replace_file
 from regiment.jobs.lock import RecordLock, lock_new
 from regiment.jobs.record import CoordinatorRecord, RunRecord, RunStatus, read_record, utc_text, write_record
-from regiment.jobs.spec import JobSpec, starts_through_torchrun
+from regiment.jobs.spec import ContainerRuntime, JobSpec, starts_through_torchrun
 from regiment.jobs.workspace import RunFolder, Workspace
 
 from .bundle import packed_agent
@@ -82,6 +82,11 @@ def submit(
     has been started already. With `joining` the run's other nodes come over a network.
     """
     check_launcher(spec)
+    if spec.options.container.runtime is not ContainerRuntime.NONE:
+        raise UserError(
+            "regiment.container: only nodes of Slurm's are put into a container; leave it out, or submit to a compute "
+            "target of type slurm"
+        )
     check_files(spec.instance_count)
     mpirun = find_mpirun(spec)
     run_id = make_workspace(spec, workspace)

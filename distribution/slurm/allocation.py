@@ -55,7 +55,9 @@ def nodes_taken(spec: JobSpec, allocation: Allocation, is_said: bool) -> int:
     return available if grows else spec.instance_count
 
 
-def starting_command(starter: str, nodes: int, is_elastic: bool, agent: tuple[str, ...]) -> tuple[str, ...]:
+def starting_command(
+    starter: str, nodes: int, is_elastic: bool, agent: tuple[str, ...], flags: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """Give the command that starts one agent on each of so many nodes of the allocation it is started in.
 
     Node 0's reads from it: when there is nothing more to read, whoever looks on has gone.
@@ -65,4 +67,4 @@ def starting_command(starter: str, nodes: int, is_elastic: bool, agent: tuple[st
     # Other steps of the same job may run on the same nodes; none is to wait for the other.
     size = (f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--overlap")
     usual = (flag for flag in SRUN if not flag.startswith("--input"))
-    return ("srun", *size, *usual, "--input=0", *(("--no-kill",) if is_elastic else ()), *agent)
+    return ("srun", *size, *usual, "--input=0", *(("--no-kill",) if is_elastic else ()), *flags, *agent)

@@ -11,6 +11,7 @@ from regiment.jobs.spec import JobSpec, Options, SbatchOptions
 from regiment.jobs.words import counted
 
 from ..tasks import node_slots
+from .container import contained
 
 _PROCESSORS = frozenset({"cpus-per-task", "cpus-per-gpu", "exclusive"})
 """Options that say how many processors a node gives."""
@@ -44,6 +45,8 @@ class Target:
     """The file for what srun and the agents print."""
     agent: tuple[str, ...]
     """The command that is an agent."""
+    mounts: tuple[str, ...] = ()
+    """The folders that a container has to show at their own places."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ def _lines(spec: JobSpec, target: Target) -> Iterator[str]:
             yield from (_Option(name, value, "").line for name, value in sorted(options.items()))
     yield from ("", _ABOUT_SRUN)
     no_kill = ("--no-kill",) if spec.options.min_nodes is not None else ()
-    yield shlex.join(("exec", "srun", *SRUN, *no_kill, *target.agent))
+    has_gpus = any(name.startswith("gpus") or name == "gres" for name in given)
+    flags, agent = contained(spec.options.container, target.mounts, has_gpus, target.agent)
+    yield shlex.join(("exec", "srun", *SRUN, *no_kill, *flags, *agent))
 
 
 def given_options(target: SbatchOptions, job: SbatchOptions) -> dict[str, str | bool]:

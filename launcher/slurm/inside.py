@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable
 
 from regiment.distribution.slurm.allocation import Allocation, starting_command
+from regiment.distribution.slurm.container import contained
 from regiment.jobs.changes import changing
 from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus, NodeError
@@ -20,7 +22,7 @@ from regiment.jobs.workspace import RunFolder, Workspace
 from ..runs import ask
 from ..view import View
 from .following import FolderFollower, lost
-from .submission import agent_command, take_allocation
+from .submission import agent_command, mounts_of, take_allocation
 
 _CHECK = 0.5
 """Seconds between two looks at whether srun has ended."""
@@ -103,7 +105,9 @@ def start_in(
     made = take_allocation(spec, job_text, workspace, allocation.job_id)
     folder = made.folder
     is_elastic = spec.options.min_nodes is not None
-    argv = starting_command(starter, spec.instance_count, is_elastic, agent_command(folder))
+    has_gpus = any(name.startswith(("SLURM_GPUS", "SLURM_JOB_GPUS")) for name in os.environ)
+    flags, agent = contained(spec.options.container, mounts_of(spec, folder), has_gpus, agent_command(folder))
+    argv = starting_command(starter, spec.instance_count, is_elastic, agent, flags)
     for note in made.notes:
         say(note)
     say(f"run {folder.run_id} starts on {spec.instance_count} nodes of Slurm's job {allocation.job_id}")

@@ -105,9 +105,17 @@ def script_of(spec: JobSpec, folder: RunFolder, compute: Compute) -> str:
             run_id=folder.run_id,
             folder=str(folder.own_logs.absolute()),
             log=str(folder.batch_log.absolute()),
+            mounts=mounts_of(spec, folder),
             agent=agent_command(folder, compute.python, compute.start_timeout),
         ),
     )
+
+
+def mounts_of(spec: JobSpec, folder: RunFolder) -> tuple[str, ...]:
+    """Give the folders that the run's nodes have to see, in whatever they are."""
+    # Without a snapshot the processes run in the user's own folder.
+    own = spec.working_folder if spec.code is None and spec.code_url is None else None
+    return (str(folder.workspace.root.absolute()), *(() if own is None else (own,)))
 
 
 def agent_command(folder: RunFolder, python: str | None = None, start_timeout: float | None = None) -> tuple[str, ...]:

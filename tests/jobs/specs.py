@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from regiment.jobs.data import DataInput, DataMode, LiteralInput, Output
 from regiment.jobs.dataclass import replace
 from regiment.jobs.spec import (
+    Container,
+    ContainerRuntime,
     Distribution,
     EarlyExit,
     Environment,
@@ -172,6 +174,14 @@ specs = st.builds(
         preemption_grace=st.none() | st.floats(0, 1e6),
         requeue=st.integers(0, 9),
         ledger=st.booleans(),
+        container=st.just(Container())
+        | st.builds(
+            Container,
+            st.sampled_from([ContainerRuntime.PYXIS, ContainerRuntime.APPTAINER]),
+            st.just("image.sqsh"),
+            st.sampled_from([(), ("/data", "/a:/b:ro")]),
+            st.sampled_from([(), ("--nv", "3")]),
+        ),
     ),
     sweep=st.none() | sweeps,
 )

@@ -257,3 +257,10 @@ def test_all_dependencies_are_known_by_their_modules() -> None:
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     declared = project.partition("\ndependencies = [\n")[2].partition("\n]")[0]
     assert sorted(re.findall(r'^ *"([A-Za-z]+)', declared, re.MULTILINE)) == sorted(DEPENDENCIES.values())
+
+
+def test_a_container_is_refused_where_nothing_would_make_it(lab: Lab) -> None:
+    lab.write("job.yml", "command: echo\nregiment: {container: {runtime: pyxis, image: a}}\n")
+    done = lab.run("run", "job.yml")
+    assert done.returncode == 2
+    assert "regiment.container: only nodes of Slurm's are put into a container" in done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from regiment.distribution.slurm.script import Target, sbatch_script
 from regiment.jobs.dataclass import replace
-from regiment.jobs.spec import ArgvCommand, JobSpec, Mpi, Options, PyTorch
+from regiment.jobs.spec import ArgvCommand, Container, ContainerRuntime, JobSpec, Mpi, Options, PyTorch
 
 GOLDEN = Path(__file__).parent / "golden"
 JOB = JobSpec(
@@ -28,6 +28,13 @@ TARGET = Target(
     log=f"{FOLDER}/logs/azureml/slurm.log",
     agent=("/opt/python/bin/python", "-m", "regiment", "agent", "--run", FOLDER),
 )
+CONTAINER = Container(
+    ContainerRuntime.PYXIS,
+    "nvcr.io#nvidia/pytorch:24.01-py3",
+    ("/data", "/scratch:/tmp"),
+    ("--no-container-remap-root",),
+)
+MOUNTS = ("/shared/me/.regiment", "/shared/me/my code")
 SCRIPTS = {
     "plain": (JOB, TARGET),
     "options": (
@@ -49,6 +56,18 @@ SCRIPTS = {
         TARGET,
     ),
     "elastic": (replace(JOB, options=Options(min_nodes=2), timeout=3600.0), replace(TARGET, sbatch={})),
+    "pyxis": (replace(JOB, options=Options(container=CONTAINER)), replace(TARGET, mounts=MOUNTS)),
+    "apptainer": (
+        replace(
+            JOB,
+            options=Options(
+                container=replace(
+                    CONTAINER, runtime=ContainerRuntime.APPTAINER, image="/images/a b.sif", flags=("--cleanenv",)
+                )
+            ),
+        ),
+        replace(TARGET, mounts=MOUNTS),
+    ),
     "blanks": (
         replace(JOB, distribution=Mpi(process_count_per_instance=2), options=Options(slurm={"signal": False})),
         replace(TARGET, sbatch={}, folder="/my runs/logs", log="/my runs/logs/slurm.log", agent=("/a b/python", "x'y")),
