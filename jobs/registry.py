@@ -52,7 +52,9 @@ class Compute:
     python: str | None = None
     """The Python on its nodes; None for the submitter's."""
     start_timeout: float | None = None
-    """Seconds that a run's nodes have to come once Slurm has started its job; None for the usual."""
+    """Seconds that a run's nodes have to come, on Slurm once it has started the job; None for the usual."""
+    hosts: str | None = None
+    """Its nodes, as people write them (`distribution/hosts.py`); for type ssh."""
 
 
 # --- data -------------------------------------------------------------------------------------------

@@ -20,6 +20,10 @@ def main() -> None:
         from regiment.launcher.node.fetch import main as run
     elif role == "coordinator":
         from regiment.launcher.coordinator.main import main as run
+    elif role == "host":
+        from regiment.launcher.ssh.host import main as run
+    elif role == "pipe":
+        from regiment.launcher.ssh.host import pipe as run
     elif role == "warm":
         from regiment.launcher.backends.warmpool import main as run
     else:

@@ -24,6 +24,7 @@ from regiment.jobs.workspace import RunFolder, Workspace
 
 from .bundle import packed_agent
 from .coordinator.files import check_files
+from .coordinator.hosts import Hosts
 from .coordinator.network import Network
 from .coordinator.order import Order
 from .coordinatorstart import CoordinatorProcess
@@ -75,11 +76,13 @@ def submit(
     origin: Origin | None = None,
     coordinator: CoordinatorProcess | None = None,
     joining: Joining | None = None,
+    hosts: Hosts | None = None,
 ) -> Submission:
     """Make the run's folder, snapshot its code, give it to a coordinator and wait until that has taken it up.
 
     `terminal` is where one of its ranks reads and prints, if somebody wants it to himself. `coordinator` is one that
-    has been started already. With `joining` the run's other nodes come over a network.
+    has been started already. With `joining` the run's other nodes come over a network; with `hosts` all
+    are reached over ssh.
     """
     check_launcher(spec)
     if spec.options.container.runtime is not ContainerRuntime.NONE:
@@ -98,11 +101,12 @@ def submit(
         run_id=folder.run_id,
         attached=attached,
         zip=str(coordinator.zip),
-        python=sys.executable,
+        python=hosts.python if hosts else sys.executable,
         agent_python=sys.executable,
         mpirun=mpirun,
         terminal=terminal,
         network=joining.network if joining else None,
+        hosts=hosts,
     )
     with lock:
         listener = joining.listener if joining else None

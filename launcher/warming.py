@@ -38,7 +38,7 @@ def keep_warm(modules: tuple[str, ...], seconds: float, free: tuple[str, ...]) -
     prefix = warm.beginning(sys.executable, modules)
     for path in (*warm.pools(prefix), None):
         try:
-            state, _ = warm.ask(path or _start(prefix, modules, seconds, free), question, limit=None)
+            state, _ = warm.ask(path or _start(prefix, modules, free), question, limit=None)
             break
         except warm.NoPool:
             continue
@@ -69,7 +69,7 @@ def _of_all(question: dict[str, Any]) -> list[dict[str, Any]]:
     return states
 
 
-def _start(prefix: str, modules: tuple[str, ...], seconds: float, free: tuple[str, ...]) -> str:
+def _start(prefix: str, modules: tuple[str, ...], free: tuple[str, ...]) -> str:
     """Start a pool; gives its socket once it listens."""
     base = Path(warm.folder())
     private_folder(base)
@@ -79,7 +79,7 @@ def _start(prefix: str, modules: tuple[str, ...], seconds: float, free: tuple[st
     folder = base / f"{prefix}{os.urandom(4).hex()}"
     private_folder(folder)
     packed = packed_agent(folder)
-    order = PoolOrder(str(folder), sys.executable, str(packed), _warm_order(packed, modules, free), seconds)
+    order = PoolOrder(str(folder), sys.executable, str(packed), _warm_order(packed, modules, free))
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", str(packed), "warm"],
         stdin=subprocess.PIPE,

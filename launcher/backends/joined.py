@@ -5,24 +5,20 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
 import regiment
 from regiment.jobs.dataclass import replace
-from regiment.jobs.errors import ProtocolError
 
 from ..coordinator.entrance import Arrival, Entrance
 from ..coordinator.network import Network
 from ..node import joining
-from ..node.channel import LineChannel, decode
 from ..node.config import NodeConfig
 from ..node.loop import Loop
-from .backend import AgentChannel, Ready, Share, StartedNode
+from .backend import Ready, Share, StartedNode
 from .keepers import FirstKeeper
+from .link import UNKNOWN, Link
 from .local import LocalNodes
 
-_UNKNOWN = Share(cpus=(), gpus=None)
-"""What is known of a machine before its node is there."""
 _GOODBYE_LIMIT = 2.0
 """Seconds that the nodes have, all together, to hear of the end of the run."""
 _FIRST_NOTE, _NOTE_INTERVAL = 10.0, 60.0
@@ -45,8 +41,8 @@ class JoinedNodes:
         self._listener = listener
         self._awaited: dict[int, _AwaitedNode] = {}
         """Nodes that are wanted and not here."""
-        self._here: dict[int, _Link] = {}
-        self._links: set[_Link] = set()
+        self._here: dict[int, Link] = {}
+        self._links: set[Link] = set()
         self._then: Callable[[], None] | None = None
 
     def open(self, loop: Loop, note: Callable[[str], None], on_return: Callable[[], None]) -> None:
@@ -64,7 +60,7 @@ class JoinedNodes:
         if index == 0:
             return self._own.share(0)
         link = self._here.get(index)
-        return _UNKNOWN if link is None else link.share
+        return UNKNOWN if link is None else link.share
 
     def start(
         self,
@@ -108,9 +104,9 @@ class JoinedNodes:
     # --- who comes ----------------------------------------------------------------------------------
 
     def _arrived(self, arrival: Arrival) -> None:
-        self._links.add(_Link(self, self._loop, arrival))
+        self._links.add(Link(self, arrival.rank, arrival.peer, self._loop, arrival.stream))
 
-    def joins(self, link: _Link, join: joining.Join) -> None:
+    def joins(self, link: Link, join: joining.Join) -> None:
         """Take a node that has said who it is, or tell it why not."""
         reason = self._objection(link, join)
         if reason is not None:
@@ -127,7 +123,7 @@ class JoinedNodes:
         self._note(f"node-{link.rank} is back: {join.host} ({link.peer})")
         self._on_return()
 
-    def _objection(self, link: _Link, join: joining.Join) -> str | None:
+    def _objection(self, link: Link, join: joining.Join) -> str | None:
         rank = link.rank
         if join.version != regiment.__version__:
             return f"it has Regiment {join.version}, and the coordinator {regiment.__version__}; use one on all nodes"
@@ -144,19 +140,19 @@ class JoinedNodes:
             )
         return None
 
-    def _begin(self, link: _Link) -> None:
+    def _begin(self, link: Link) -> None:
         node = self._awaited.pop(link.rank)
         node.link = link
         link.keep(node)
 
-    def left(self, link: _Link) -> None:
+    def left(self, link: Link) -> None:
         """Take down that a node's connection is over."""
         self._links.discard(link)
         if self._here.get(link.rank) is link:
             del self._here[link.rank]
         self._count_those_left()
 
-    def is_free(self, link: _Link) -> None:
+    def is_free(self, link: Link) -> None:
         """Use a node again that has cleaned up."""
         if link.rank in self._awaited and self._here.get(link.rank) is link:
             self._begin(link)
@@ -215,7 +211,7 @@ class _AwaitedNode:
         self.on_lost = on_lost
         self.on_gone = on_gone
         self.deadline = deadline
-        self.link: _Link | None = None
+        self.link: Link | None = None
 
     def fence(self, others: frozenset[int]) -> list[int]:
         """Have the node kill what it runs; one that cannot be reached does so by itself when its lease is over."""
@@ -223,108 +219,6 @@ class _AwaitedNode:
         if self.link is not None:
             self.link.fence()
         return []
-
-
-class _Link:
-    """A proven connection to a node's `regiment agent`, and through it to the agent proper."""
-
-    def __init__(self, backend: JoinedNodes, loop: Loop, arrival: Arrival) -> None:
-        self.rank = arrival.rank
-        self.peer = arrival.peer
-        self.host = "?"
-        self.share = _UNKNOWN
-        self.is_free = False
-        self._backend = backend
-        self._node: _AwaitedNode | None = None
-        self._agent: _Agent | None = None
-        self.channel = LineChannel(loop, arrival.stream, self._take, self._left)
-
-    def tell(self, message: joining.ToNode) -> None:
-        """Say something to `regiment agent` itself."""
-        self.channel.send_line(joining.enveloped(message))
-
-    def keep(self, node: _AwaitedNode) -> None:
-        """Have it start a node's keeper and agent."""
-        self.is_free = False
-        self._node = node
-        self.tell(joining.Keep(node.config))
-
-    def fence(self) -> None:
-        """Have it end that node, of which nobody wants to hear any more."""
-        self._agent = None
-        self.tell(joining.Fence())
-
-    def _take(self, line: bytes) -> None:
-        try:
-            inside = joining.opened(line)
-            if inside is None:
-                self._pass_on(line)
-            else:
-                self._hear(joining.understood(joining.FromNode, inside))
-        except ProtocolError as error:
-            self.channel.close()
-            self._lose(f"cannot be understood: {error}")
-
-    def _pass_on(self, line: bytes) -> None:
-        message = decode(line)
-        if message is None:
-            raise ProtocolError("a peer sent a line that is no message")
-        if self._agent is not None:
-            self._agent.on_message(message)
-
-    def _hear(self, message: joining.FromNode) -> None:
-        node = self._node
-        match message:
-            case joining.Join():
-                self.host = message.host
-                self.share = Share(message.cpus, message.gpus, python=message.python)
-                self._backend.joins(self, message)
-            case joining.AgentReady(pid, keeper_pid, path) if node is not None:
-                node.on_ready(Ready(pid, keeper_pid, path, self._connect))
-            case joining.AgentHungUp():
-                agent, self._agent = self._agent, None
-                if agent is not None:
-                    agent.on_close()
-            case joining.NodeClean() if node is not None:
-                self._node, self.is_free = None, True
-                node.on_gone()
-                self._backend.is_free(self)
-
-    def _connect(self, on_message: Callable[[dict[str, Any]], None], on_close: Callable[[], None]) -> AgentChannel:
-        self._agent = _Agent(self, on_message, on_close)
-        return self._agent
-
-    def hang_up(self, agent: _Agent) -> None:
-        """Pass nothing on to it any more."""
-        if self._agent is agent:
-            self._agent = None
-
-    def _left(self) -> None:
-        self._lose("was lost: its connection is broken")
-
-    def _lose(self, reason: str) -> None:
-        self._backend.left(self)
-        self._agent = None
-        if self._node is not None:
-            node, self._node = self._node, None
-            node.on_lost(reason)
-
-
-class _Agent:
-    """The agent at the other end of a link."""
-
-    def __init__(self, link: _Link, on_message: Callable[[dict[str, Any]], None], on_close: Callable[[], None]) -> None:
-        self._link = link
-        self.on_message = on_message
-        self.on_close = on_close
-
-    def send_line(self, data: bytes, /) -> None:
-        """Send a message that is encoded already."""
-        self._link.channel.send_line(data)
-
-    def close(self) -> None:
-        """Hang up."""
-        self._link.hang_up(self)
 
 
 def _ranks(ranks: list[int]) -> str:

@@ -28,6 +28,8 @@ from .warm import SOCKET
 
 _AFTER = 10.0
 """Seconds after which the next one imports although the run that took the last goes on."""
+_UNASKED_LIMIT = 60.0
+"""Seconds in which somebody has to ask for a pool that was just started: whoever started it may have been killed."""
 _KILL_LIMIT = 3.0
 
 
@@ -42,8 +44,6 @@ class PoolOrder:
     zip: str
     warm: WarmOrder
     """What each imports; of its configuration each gets a socket and tag of its own."""
-    seconds: float
-    """How long it stays."""
 
 
 class Place:
@@ -105,16 +105,17 @@ class WarmPool:
         self._log = log
         self._socket = f"{order.folder}/{SOCKET}"
         self._surroundings = surroundings(order.zip)
-        self._ends_at = time.monotonic() + order.seconds
-        self._timer: int | None = None
+        self._ends_at = time.monotonic()
+        """No sooner than anybody who asked for it was promised."""
+        self._timer = self.loop.call_later(_UNASKED_LIMIT, self._retire)
         self._numbers = iter(range(1_000_000_000))
         self._places: dict[int, Place] = {}
         """By the pids of their keepers."""
         self._next: Place | None = None
         """The one that the next run gets."""
         self._is_over = False
-        self._waiting: list[Channel] = []
-        """Who wants to know when that is ready."""
+        self._waiting: dict[Channel, float] = {}
+        """Who wants to know when that is ready, and for how many seconds it is to stay from then on."""
         self._listener = listen(self._socket)
 
     def run(self) -> None:
@@ -124,7 +125,6 @@ class WarmPool:
             self.loop.on_signal(number, self._retire)
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         self.loop.on_read(self._listener.fileno(), self._accept)
-        self._stay()
         self._refill()
         self.loop.run()
         scratch.remove(self._order.folder)
@@ -137,11 +137,17 @@ class WarmPool:
         """Tell those who wait what has become of the next."""
         place = self._next
         if place is not None and (place.is_fit or place.reason):
-            for channel in self._waiting:
-                channel.send(self._state())
-            self._waiting = []
+            self._answer()
             if not place.is_fit:
                 self._retire()  # The next would not fare better.
+
+    def _answer(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for channel, seconds in waiting.items():
+            self._ends_at = max(self._ends_at, time.monotonic() + seconds)
+            channel.send(self._state())
+        if waiting:
+            self._stay()
 
     def _refill(self) -> None:
         if self._next is None and not self._is_over:
@@ -151,7 +157,9 @@ class WarmPool:
     def _accept(self) -> None:
         connection = accept(self._listener)
         if connection is not None:
-            channel = Channel(self.loop, connection, lambda data: self._hear(channel, data), lambda: None)
+            channel = Channel(
+                self.loop, connection, lambda data: self._hear(channel, data), lambda: self._forget(channel)
+            )
 
     def _hear(self, channel: Channel, data: dict[str, Any]) -> None:
         match data:
@@ -160,10 +168,9 @@ class WarmPool:
             case {"type": "look"}:
                 channel.send(self._state())
             case {"type": "stay", "seconds": int(seconds) | float(seconds)}:
-                self._ends_at = max(self._ends_at, time.monotonic() + seconds)
+                self._waiting[channel] = seconds
                 self._stay()
                 self._refill()
-                self._waiting.append(channel)
                 self.changed()
             case {"type": "stop"}:
                 self._retire()
@@ -204,10 +211,15 @@ class WarmPool:
             "log": self._log,
         }
 
+    def _forget(self, channel: Channel) -> None:
+        if self._waiting.pop(channel, None) is not None:
+            self._stay()
+
     def _stay(self) -> None:
-        if self._timer is not None:
-            self.loop.cancel(self._timer)
-        self._timer = self.loop.call_later(max(0.0, self._ends_at - time.monotonic()), self._retire)
+        """Retire when the time is over, which begins anew once those who wait have what they wait for."""
+        self.loop.cancel(self._timer)
+        if not self._waiting:
+            self._timer = self.loop.call_later(max(0.0, self._ends_at - time.monotonic()), self._retire)
 
     def _reap(self) -> None:
         """Reap keepers that have ended, and kill what one leaves that was itself killed: it becomes our child."""

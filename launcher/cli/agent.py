@@ -95,7 +95,14 @@ def _other(options: argparse.Namespace, place: Place, key: bytes) -> int:
     with _packed_agent(workspace_of(options)) as zip_path:
         connection = dial(place, key, options.start_timeout, tell)
         name_interface(connection.address, os.environ)
-        return Relay(place, connection, zip_path, options.stop_grace, tell).run()
+        return Relay(
+            f"the coordinator at {place.master}",
+            connection.stream,
+            connection.address,
+            zip_path,
+            options.stop_grace,
+            tell,
+        ).run()
 
 
 @contextmanager

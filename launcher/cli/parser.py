@@ -10,9 +10,9 @@ from functools import cache
 
 from .output import add_output_flags
 
-COMPUTES = ("local", "slurm")
+COMPUTES = ("local", "slurm", "ssh")
 """Types of compute targets that jobs can run on."""
-LATER_COMPUTES = ("ssh", "kubernetes")
+LATER_COMPUTES = ("kubernetes",)
 """Types of compute targets that are known by name only."""
 DATA_KINDS = ("uri_file", "uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
 
@@ -181,7 +181,13 @@ def _agent_flags(parser: argparse.ArgumentParser) -> None:
 
 def _run_flags(parser: argparse.ArgumentParser) -> None:
     _job_flags(parser)
+    _host_flags(parser)
     _attendance_flags(parser)
+
+
+def _host_flags(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--hosts", metavar="HOSTS", help="run on these hosts, over ssh: gpu[01-16], or a:8,b:8")
+    parser.add_argument("--hostfile", metavar="FILE", help="run on the hosts that this file names, over ssh")
 
 
 def _attendance_flags(parser: argparse._ActionsContainer) -> None:
@@ -195,6 +201,7 @@ def _attendance_flags(parser: argparse._ActionsContainer) -> None:
 
 def _plan_flags(parser: argparse.ArgumentParser) -> None:
     _job_flags(parser)
+    _host_flags(parser)
     # They change nothing in a plan; who puts `plan` for `run` need not take them out.
     _attendance_flags(parser.add_argument_group("accepted as 'run' takes them, and of no effect on a plan"))
     add_output_flags(parser)
@@ -370,7 +377,12 @@ def _compute_flags(parser: argparse.ArgumentParser) -> None:
     for name in ("add", "show", "remove"):
         add[name].add_argument("name", metavar="NAME")
     add["add"].add_argument("--type", required=True, choices=(*COMPUTES, *LATER_COMPUTES), help="what it is")
-    _slurm_flags(add["add"].add_argument_group("of type slurm, all but the last two options of sbatch"))
+    add["add"].add_argument("--hosts", metavar="HOSTS", help="of type ssh: gpu[01-16], or a,b, as ssh knows them")
+    add["add"].add_argument("--python", metavar="PATH", help="the Python on its nodes (default: the one that submits)")
+    add["add"].add_argument(
+        "--start-timeout", type=_time_limit, metavar="SECONDS", help="for nodes to come (default: 600, on hosts 60)"
+    )
+    _slurm_flags(add["add"].add_argument_group("of type slurm, options of sbatch"))
     for name in ("list", "show"):
         add_output_flags(add[name])
 
@@ -383,8 +395,6 @@ def _slurm_flags(parser: argparse._ActionsContainer) -> None:
     add("--gpus-per-node", metavar="N", help="GPUs a node, such as 8 or a100:8")
     add("--cpus-per-node", metavar="N", type=_positive, help="processors a node (default: one a process)")
     add("--sbatch", action="append", default=[], metavar="OPTION[=VALUE]", help="any other option; may be repeated")
-    add("--python", metavar="PATH", help="the Python on its nodes (default: the one that submits)")
-    add("--start-timeout", type=_time_limit, metavar="SECONDS", help="for all nodes to come (default: 600)")
 
 
 def _group(parser: argparse.ArgumentParser, actions: dict[str, tuple[str, str]]) -> dict[str, argparse.ArgumentParser]:

@@ -19,6 +19,7 @@ from ..backends.machine import machine_shares
 from ..mpi import find_mpirun
 from ..node.processes import numa_nodes
 from ..submit import check_launcher
+from .hosts import named_hosts
 from .output import answer, say
 from .request import Request, check_prefix_ranks, read_request, workspace_of
 
@@ -46,7 +47,7 @@ def plan(options: argparse.Namespace) -> int:
             ports=(f"{{port of node-{index}}}",) * slots if wants_ports(spec) else (),
             data=f"{{data of node-{index}}}",
         )
-        for index, (share, slots) in enumerate(zip(_shares(request), node_slots(spec), strict=True))
+        for index, (share, slots) in enumerate(zip(_shares(request, options), node_slots(spec), strict=True))
     )
     placement = Placement(nodes, "{port}")
     planned = masked_plan(make_plan(spec, placement, spec.name or "{run id}", 0, find_mpirun(spec)))
@@ -62,9 +63,11 @@ def plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _shares(request: Request) -> Sequence[Share]:
-    """Give what each node has; of nodes that Slurm gives only what is asked for is known."""
+def _shares(request: Request, options: argparse.Namespace) -> Sequence[Share]:
+    """Give what each node has; of Slurm's only what is asked for is known, and hosts are taken to be like this one."""
     spec = request.spec
+    if request.compute.type == "ssh" or named_hosts(options) is not None:
+        return machine_shares(1) * spec.instance_count
     if request.compute.type != "slurm":
         return machine_shares(spec.instance_count)
     from regiment.distribution.slurm.script import asked_share

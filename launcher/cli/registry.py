@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from regiment.distribution.hosts import read_hosts
 from regiment.jobs import registry
 from regiment.jobs.errors import UserError
 from regiment.jobs.locations import is_http, scheme
@@ -74,17 +75,31 @@ def show_data(options: argparse.Namespace) -> int:
 # --- compute ----------------------------------------------------------------------------------------
 
 
+_FLAG_TYPES = {"python": ("slurm", "ssh"), "start_timeout": ("slurm", "ssh"), "hosts": ("ssh",)}
+"""Flags of some types of compute target."""
+_WHERE = {
+    "local": "run on this machine",
+    "slurm": "wait in Slurm's queue for its nodes",
+    "ssh": "run on its hosts, over ssh",
+}
+
+
 def add_compute(options: argparse.Namespace) -> int:
     """Give a compute target a name."""
     if options.type in LATER_COMPUTES:
         raise UserError(f"compute targets of type {options.type} are not supported yet; --type local runs here")
-    given = [flag for flag in (*_SLURM_FLAGS, "sbatch", "python", "start_timeout") if getattr(options, flag)]
-    if given and options.type != "slurm":
-        raise UserError(f"--{given[0].replace('_', '-')}: expected only with --type slurm")
-    compute = Compute(options.name, options.type, _sbatch_options(options), options.python, options.start_timeout)
+    for flag, types in {**dict.fromkeys((*_SLURM_FLAGS, "sbatch"), ("slurm",)), **_FLAG_TYPES}.items():
+        if getattr(options, flag) and options.type not in types:
+            raise UserError(f"--{flag.replace('_', '-')}: expected only with --type {' or '.join(types)}")
+    if options.type == "ssh":
+        if options.hosts is None:
+            raise UserError("--type ssh needs its hosts: --hosts gpu[01-16], or a,b, as ssh knows them")
+        read_hosts(options.hosts, "--hosts")
+    compute = Compute(
+        options.name, options.type, _sbatch_options(options), options.python, options.start_timeout, options.hosts
+    )
     registry.add_compute(_workspace(options), compute)
-    where = "wait in Slurm's queue for its nodes" if options.type == "slurm" else "run on this machine"
-    say(f"regiment: added compute target {options.name!r}; jobs for it {where}")
+    say(f"regiment: added compute target {options.name!r}; jobs for it {_WHERE[options.type]}")
     return 0
 
 

@@ -47,6 +47,7 @@ from regiment.jobs.yamltext import yaml_text
 from ..backends.machine import MOST_NODES, machine_shares
 from ..lookup import looked_up
 from ..programs import find_program
+from .hosts import named_hosts
 
 T = TypeVar("T")
 
@@ -82,7 +83,8 @@ def read_request(options: argparse.Namespace) -> Request:
     notes = (*request.notes, *_environment_note(spec))
     spec = looked_up(spec, workspace_of(options), options.inputs)
     compute = find_compute(workspace_of(options), spec.compute)
-    check_size(spec, MOST_NODES if options.emulated and compute.type == LOCAL else None)
+    is_emulated = options.emulated and compute.type == LOCAL and named_hosts(options) is None
+    check_size(spec, MOST_NODES if is_emulated else None)
     check_prefix_ranks(spec, options, request.places)
     return Request(spec, request.text or job_file_of(spec), notes, request.places, compute)
 
@@ -210,7 +212,7 @@ def _with_flags(spec: JobSpec, options: argparse.Namespace) -> JobSpec:
     changes = {
         "name": _checked("--name", check_name, options.name),
         "experiment_name": _checked("--experiment", check_name, options.experiment),
-        "instance_count": most,
+        "instance_count": most or _host_count(options),
         "timeout": options.timeout,
         "compute": options.compute,
         "code": options.code and _code_folder(options.code),
@@ -227,6 +229,12 @@ def _with_flags(spec: JobSpec, options: argparse.Namespace) -> JobSpec:
     )
 
 
+def _host_count(options: argparse.Namespace) -> int | None:
+    """Give how many hosts the command line names: without another word a run has all of them."""
+    found = named_hosts(options)
+    return None if found is None else len(found.names)
+
+
 def _distribution(spec: JobSpec, options: argparse.Namespace) -> Distribution:
     distribution = spec.distribution
     if options.type is not None and options.type != distribution.type:
@@ -236,7 +244,7 @@ def _distribution(spec: JobSpec, options: argparse.Namespace) -> Distribution:
     else:
         _refuse_tasks(distribution, options)
     if options.nproc is None:
-        return distribution
+        return _with_slots(distribution, options)
     count = _process_count(options.nproc, spec.instance_count if options.emulated else 1)
     if isinstance(distribution, Plain):
         if count == 1:
@@ -246,6 +254,14 @@ def _distribution(spec: JobSpec, options: argparse.Namespace) -> Distribution:
         use = "; use --workers" if isinstance(distribution, TensorFlow) else ""
         raise UserError(f"--nproc: expected only with types pytorch and mpi; this job has {named(distribution)}{use}")
     return replace(distribution, process_count_per_instance=count)
+
+
+def _with_slots(distribution: Distribution, options: argparse.Namespace) -> Distribution:
+    """Put in how many processes the hosts were named with."""
+    found = named_hosts(options)
+    if found is None or found.slots is None or not isinstance(distribution, (PyTorch, Mpi)):
+        return distribution
+    return replace(distribution, process_count_per_instance=found.slots)
 
 
 _NEW_DISTRIBUTIONS: Mapping[str, Callable[[JobSpec], Distribution]] = {

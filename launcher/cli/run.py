@@ -17,6 +17,7 @@ from ..coordinatorstart import CoordinatorProcess
 from ..node.inside import agent_of
 from ..node.messages import Terminal
 from ..submit import Submission, submit
+from .hosts import hosts_of
 from .output import say
 from .request import Request, check_interactive, check_prefix_program, read_request, workspace_of
 
@@ -47,6 +48,10 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
     for note in request.notes:
         say(f"regiment: {note}", quiet=options.quiet)
     workspace = workspace_of(options)
+    hosts = hosts_of(options, request.compute, request.spec.instance_count)
+
+    if hosts is not None and options.interactive is not None:
+        raise UserError("--interactive: a process on a host has no terminal here; run it here, without hosts")
 
     def start(terminal: Terminal | None = None) -> Submission:
         submission = submit(
@@ -56,6 +61,7 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
             attached=not options.detach,
             terminal=terminal,
             coordinator=coordinator,
+            hosts=hosts,
         )
         for note in submission.notes:
             say(f"regiment: {note}", quiet=options.quiet)

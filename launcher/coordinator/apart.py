@@ -164,9 +164,11 @@ def _bases(index: int, node_id: str, count: int) -> tuple[tuple[frozenset[Form],
     """Give the folders that a node may write in, and what; the names of its own logs are looked at besides."""
     brought = () if index == 0 else ("collected", node_id)
     live = ("logs",) if index == 0 else ("logs", node_id)
-    own_logs = ("attempts", "", "azureml-logs", *(() if count == 1 else (node_id,)))
+    logs = ("attempts", "", "azureml-logs")
+    own_logs = logs if count == 1 else (*logs, node_id)
     return (
         (_LIVE, own_logs),
+        *(((_LIVE, logs),) if index == 0 and count > 1 else ()),  # That of mpirun, which node 0 starts for all.
         (_LIVE, live),
         (_LIVE, ("metrics",)),
         (_FINAL, (*brought, "outputs")),

@@ -44,8 +44,8 @@ def see_through(first: FirstKeeper) -> None:
 def _take_warm(order: Order, first: FirstKeeper) -> Order:
     """Let node 0 be one that has imported already what is to be forked, where there is a warm pool for that."""
     modules = order.warm_modules
-    if modules is None:
-        return order
+    if modules is None or order.hosts is not None:
+        return order  # On a host its own pool is asked.
     from ..backends.warm import NoPool, take
 
     try:
@@ -59,6 +59,10 @@ def _take_warm(order: Order, first: FirstKeeper) -> Order:
 def _backend(order: Order, first: FirstKeeper, listener: int | None) -> Backend:
     """Give what gets agents onto the run's nodes: most have no network, and are spared what it takes."""
     count = order.spec.instance_count
+    if order.hosts is not None:
+        from ..ssh.nodes import SshNodes
+
+        return SshNodes(first, order.hosts, order.zip)
     if order.network is None or listener is None:
         return LocalNodes(first, count)
     from ..backends.joined import JoinedNodes

@@ -8,6 +8,7 @@ from regiment.jobs.dataclass import dataclass
 from regiment.jobs.spec import JobSpec, preloaded_modules
 
 from ..node.messages import Terminal
+from .hosts import Hosts
 from .network import Network
 
 
@@ -35,7 +36,9 @@ class Order:
     terminal: Terminal | None = None
     """Where one rank reads and prints, if somebody wants it to himself."""
     network: Network | None = None
-    """Where nodes come over a network; without one, all of them are emulated on this machine."""
+    """Where nodes come over a network."""
+    hosts: Hosts | None = None
+    """Where nodes are reached over ssh; without these and a network, all of them are emulated on this machine."""
     requeues_left: int = 0
     """How often whoever started the coordinator can have the run queued again."""
     notes: tuple[str, ...] = ()

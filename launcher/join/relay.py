@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import regiment
-from regiment.distribution.places.place import Place
 from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ExitStatus, ProtocolError
 
@@ -25,13 +24,12 @@ from ..backends.local import LocalNode, hidden_folders
 from ..backends.machine import visible_gpus
 from ..node import joining, messages, processes, scratch
 from ..node.cgroups import NodeGroup
-from ..node.channel import LineChannel, encode
+from ..node.channel import LineChannel, Stream, encode
 from ..node.config import NodeConfig
 from ..node.limits import raise_limits
 from ..node.loop import Loop
 from ..node.patience import INTERVAL, Patience
 from ..node.tag import earlier_tags, tag_of
-from .dialing import Connection
 from .stopgrace import LAST_WORDS, rank_grace
 
 _EARLIER_LIMIT, _LOOK = 10.0, 0.1
@@ -46,21 +44,30 @@ class Relay:
     """One node, for one run."""
 
     def __init__(
-        self, place: Place, connection: Connection, zip_path: Path, stop_grace: float | None, say: Callable[[str], None]
+        self,
+        coordinator: str,
+        stream: Stream,
+        address: str,
+        zip_path: Path,
+        stop_grace: float | None,
+        say: Callable[[str], None],
+        loop: Loop | None = None,
     ) -> None:
         """Be one that was let in; `zip_path` is the packed agent.
 
+        `coordinator` is what people call the one at the other end of the stream, `address` the node's own. `loop` is
+        the one that the stream needs, where it needs one.
         `stop_grace` is how long its container has from SIGTERM to SIGKILL; None where SIGTERM is no such word, for
         whoever sends it tells node 0 as well.
         """
         self._stop_grace = stop_grace
-        self._place = place
-        self._address = connection.address
+        self._coordinators_name = coordinator
+        self._address = address
         self._zip = zip_path
         self._sockets: str | None = None
         self._say = say
-        self._loop = loop = Loop()
-        self._coordinator = LineChannel(loop, connection.stream, self._from_coordinator, self._lost)
+        self._loop = loop = loop or Loop()
+        self._coordinator = LineChannel(loop, stream, self._from_coordinator, self._lost)
         self._patience = Patience(loop, self._silent, round(joining.LEASE / INTERVAL))
         self._node: LocalNode | None = None
         self._agent: LineChannel | None = None
@@ -223,7 +230,7 @@ class Relay:
     def _lost(self, how: str = "has hung up") -> None:
         """End what the node runs, by letting its agent find that nobody speaks to it any more."""
         self._patience.end()
-        self._say(f"the coordinator at {self._place.master} {how}; this node ends what it runs")
+        self._say(f"{self._coordinators_name} {how}; this node ends what it runs")
         if self._node is None:
             self._loop.stop()
             return

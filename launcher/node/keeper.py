@@ -69,6 +69,7 @@ def main() -> None:
     left = processes.kill_all(config["tag"], keeper, (), _KILL_LIMIT)
     if left:
         print(f"could not kill {left} on {config['nodeId']}: they are stuck in the kernel", file=sys.stderr)
+    processes.reap_orphans()  # What was dead already; else it would be seen a moment longer than this node.
     group.remove()
     _tidy(config["socket"])
 

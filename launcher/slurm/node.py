@@ -232,7 +232,14 @@ def _other(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
     host, port = _meeting(folder, task, start_timeout)
     place = Place(task.nodes, task.rank, host, port, str(folder.key), "Slurm's job")
     connection = dial(place, key, start_timeout, say)
-    return Relay(place, connection, packed_agent(folder.workspace.cache), None, say).run()
+    return Relay(
+        f"the coordinator at {place.master}",
+        connection.stream,
+        connection.address,
+        packed_agent(folder.workspace.cache),
+        None,
+        say,
+    ).run()
 
 
 def _write_meeting(folder: RunFolder, task: Task, address: str, port: int) -> None:

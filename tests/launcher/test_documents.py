@@ -68,7 +68,7 @@ def documented_flags(command: str) -> set[str]:
     if command in ("run", "plan", "agent"):
         found |= {flag for row in rows(section(COMMAND_LINE, "Flags of `run` and `plan`")) for flag in names(row[0])}
     if command == "agent":
-        found -= {"--detach", "--interactive", "--launch-with"}
+        found -= {"--detach", "--interactive", "--launch-with", "--hosts", "--hostfile"}
     for flags, of, *_ in rows(section(COMMAND_LINE, "Flags of the other commands")):
         if of == "all" or command in code(of):
             found |= names(flags)

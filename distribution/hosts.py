@@ -1,0 +1,67 @@
+"""The hosts that a run is to be on, as people write them: `gpu[01-16]`, `a:8,b:8`, or a file of lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from regiment.jobs.dataclass import dataclass
+from regiment.jobs.errors import UserError
+
+from .places.hostlist import expand
+
+_SLOTS = re.compile(r"(?P<hosts>.*?)(?::(?P<count>[0-9]{1,6}))?", re.ASCII)
+_LINE_SLOTS = re.compile(r"\s+slots\s*=\s*([0-9]{1,6})\b.*", re.ASCII)
+_OUTSIDE = re.compile(r",(?![^\[]*\])")
+"""A comma that is not in brackets."""
+
+
+@dataclass(frozen=True)
+class HostList:
+    """Hosts in the order of their ranks."""
+
+    names: tuple[str, ...]
+    slots: int | None = None
+    """Processes on each, where that was said."""
+
+
+def read_hosts(text: str, by: str) -> HostList:
+    """Read a list, whose words may have a number of processes behind them, one and the same.
+
+    `by` is what people call the place where it stands. Raises UserError.
+    """
+    return _checked([_word(word, by) for word in _OUTSIDE.split(text)], by)
+
+
+def read_hostfile(text: str, by: str) -> HostList:
+    """Read a file as mpirun and DeepSpeed have it: a host a line, `a`, `a:8` or `a slots=8`; `#` begins a comment."""
+    words = []
+    for line in text.splitlines():
+        line = line.partition("#")[0].strip()
+        if line:
+            found = _LINE_SLOTS.search(line)
+            words.append(_word(line if found is None else f"{line[: found.start()]}:{found[1]}", by))
+    return _checked(words, by)
+
+
+def _word(word: str, by: str) -> tuple[tuple[str, ...], int | None]:
+    found = _SLOTS.fullmatch(word.strip())
+    assert found is not None
+    return expand(found["hosts"], by), None if found["count"] is None else int(found["count"])
+
+
+def _checked(words: Iterable[tuple[tuple[str, ...], int | None]], by: str) -> HostList:
+    words = list(words)
+    names = [name for some, _ in words for name in some]
+    if not names:
+        raise UserError(f"{by} names no host")
+    for name in names:
+        if name.startswith("-") or not re.fullmatch(r"[\w.@:%-]+", name):
+            raise UserError(f"{by}: {name!r} is no host name; names have letters, digits, dots and hyphens inside")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{by} names {twice} twice; name each host once, and say how many processes with --nproc")
+    counts = {count for _, count in words}
+    if len(counts) > 1 or 0 in counts:
+        raise UserError(f"{by} wants different numbers of processes; all nodes of a job have the same, such as a:8,b:8")
+    return HostList(tuple(names), counts.pop())

@@ -1,0 +1,146 @@
+"""The coordinator's end of the connection to a node's relay (`join/relay.py`), whatever carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from regiment.jobs.errors import ProtocolError
+
+from ..node import joining
+from ..node.channel import LineChannel, Stream, decode
+from ..node.config import NodeConfig
+from ..node.loop import Loop
+from .backend import AgentChannel, Ready, Share
+
+UNKNOWN = Share(cpus=(), gpus=None)
+"""What is known of a machine before its node is there."""
+
+
+class WantedNode(Protocol):
+    """A node of the run, as whoever waits for it knows it."""
+
+    config: NodeConfig
+    on_ready: Callable[[Ready], None]
+    on_lost: Callable[[str], None]
+    on_gone: Callable[[], None]
+
+
+class Owner(Protocol):
+    """Whoever has the links to all nodes."""
+
+    def joins(self, link: Link, join: joining.Join, /) -> None:
+        """Take a node that has said who it is, or tell it why not."""
+
+    def left(self, link: Link, /) -> None:
+        """Take down that a node's connection is over."""
+
+    def is_free(self, link: Link, /) -> None:
+        """Use a node again that has cleaned up."""
+
+
+class Link:
+    """A connection that is known to lead to a node's relay, and through it to the agent proper."""
+
+    def __init__(self, owner: Owner, rank: int, peer: str, loop: Loop, stream: Stream) -> None:
+        self.rank = rank
+        self.peer = peer
+        self.host = "?"
+        self.share = UNKNOWN
+        self.is_free = False
+        self._owner = owner
+        self._node: WantedNode | None = None
+        self._agent: _Agent | None = None
+        self.channel = LineChannel(loop, stream, self._take, self._left)
+
+    def tell(self, message: joining.ToNode) -> None:
+        """Say something to the relay itself."""
+        self.channel.send_line(joining.enveloped(message))
+
+    def keep(self, node: WantedNode) -> None:
+        """Have it start a node's keeper and agent."""
+        self.is_free = False
+        self._node = node
+        self.tell(joining.Keep(node.config))
+
+    def forget_node(self) -> WantedNode | None:
+        """Give the node that it has started, of which it says nothing any more."""
+        node, self._node, self._agent = self._node, None, None
+        return node
+
+    def fence(self) -> None:
+        """Have it end that node, of which nobody wants to hear any more."""
+        self._agent = None
+        self.tell(joining.Fence())
+
+    def _take(self, line: bytes) -> None:
+        try:
+            inside = joining.opened(line)
+            if inside is None:
+                self._pass_on(line)
+            else:
+                self._hear(joining.understood(joining.FromNode, inside))
+        except ProtocolError as error:
+            self.channel.close()
+            self._lose(f"cannot be understood: {error}")
+
+    def _pass_on(self, line: bytes) -> None:
+        message = decode(line)
+        if message is None:
+            raise ProtocolError("a peer sent a line that is no message")
+        if self._agent is not None:
+            self._agent.on_message(message)
+
+    def _hear(self, message: joining.FromNode) -> None:
+        node = self._node
+        match message:
+            case joining.Join():
+                self.host = message.host
+                self.share = Share(message.cpus, message.gpus, python=message.python)
+                self._owner.joins(self, message)
+            case joining.AgentReady(pid, keeper_pid, path) if node is not None:
+                node.on_ready(Ready(pid, keeper_pid, path, self._connect))
+            case joining.AgentHungUp():
+                agent, self._agent = self._agent, None
+                if agent is not None:
+                    agent.on_close()
+            case joining.NodeClean() if node is not None:
+                self._node, self.is_free = None, True
+                node.on_gone()
+                self._owner.is_free(self)
+
+    def _connect(self, on_message: Callable[[dict[str, Any]], None], on_close: Callable[[], None]) -> AgentChannel:
+        self._agent = _Agent(self, on_message, on_close)
+        return self._agent
+
+    def hang_up(self, agent: _Agent) -> None:
+        """Pass nothing on to it any more."""
+        if self._agent is agent:
+            self._agent = None
+
+    def _left(self) -> None:
+        self._lose("was lost: its connection is broken")
+
+    def _lose(self, reason: str) -> None:
+        self._owner.left(self)
+        self._agent = None
+        if self._node is not None:
+            node, self._node = self._node, None
+            node.on_lost(reason)
+
+
+class _Agent:
+    """The agent at the other end of a link."""
+
+    def __init__(self, link: Link, on_message: Callable[[dict[str, Any]], None], on_close: Callable[[], None]) -> None:
+        self._link = link
+        self.on_message = on_message
+        self.on_close = on_close
+
+    def send_line(self, data: bytes, /) -> None:
+        """Send a message that is encoded already."""
+        self._link.channel.send_line(data)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._link.hang_up(self)

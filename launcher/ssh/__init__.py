@@ -1,0 +1,1 @@
+"""Runs whose nodes are machines that are reached over ssh."""

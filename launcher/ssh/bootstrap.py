@@ -1,0 +1,80 @@
+"""What a host's Python runs first: it puts the packed agent into the cache, if it isn't there, and starts it.
+
+This file travels as its source and is run alone, before anything else of ours is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import sys
+
+MARK = b"REGIMENT-HOST "
+"""What our own lines begin with: a host's shell may print whatever it likes before."""
+
+
+def main(digest: str, size: int) -> None:
+    """Become the host's part of Regiment, from the packed agent with that SHA-256."""
+    try:
+        folder = _cache()
+        path = f"{folder}/agent-{digest[:32]}.zip"
+        is_there = _is_ours(path) and os.lstat(path).st_size == size
+        _say({"has": is_there})
+        if not is_there:
+            _write(path, _read(size), digest)
+    except OSError as error:
+        sys.exit(f"regiment: cannot keep its agent in {error.filename or 'the cache'}: {error.strerror}")
+    os.execv(sys.executable, [sys.executable, "-I", "-S", path, "host"])
+
+
+def _cache() -> str:
+    """Give this user's folder for what is kept from run to run."""
+    home = os.path.expanduser("~")
+    base = os.environ.get("XDG_CACHE_HOME") or f"{home}/.cache"
+    for folder in (f"{base}/regiment", f"/tmp/regiment-{os.getuid()}/agents"):
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK) and _is_ours(folder):
+            return folder
+    raise OSError(13, "no folder that is this user's alone can be written", f"{base}/regiment")
+
+
+def _is_ours(path: str) -> bool:
+    """Say whether it is there and nobody else can have put it there or changed it: it is about to be run."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return found.st_uid == os.getuid() and not found.st_mode & 0o022 and not stat.S_ISLNK(found.st_mode)
+
+
+def _read(size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = os.read(0, min(size - len(data), 1 << 20))
+        if not part:
+            sys.exit("regiment: whoever called has hung up")
+        data += part
+    return bytes(data)
+
+
+def _write(path: str, data: bytes, digest: str) -> None:
+    if hashlib.sha256(data).hexdigest() != digest:
+        sys.exit("regiment: its agent has not come as it was sent; something prints into the connection")
+    unfinished = f"{path}.{os.getpid()}"
+    file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(file, "wb") as out:
+            out.write(data)
+        os.replace(unfinished, path)
+    except OSError as error:
+        os.unlink(unfinished)
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _say(words: dict[str, bool]) -> None:
+    os.write(1, b"\n" + MARK + json.dumps(words).encode() + b"\n")

@@ -1,0 +1,81 @@
+"""What is run to get onto a host: the system's OpenSSH, with the user's own configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Mapping
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from zipimport import zipimporter
+
+from regiment.jobs.dataclass import dataclass
+
+from . import bootstrap
+
+SSH = "REGIMENT_SSH"
+"""The variable with another command than `ssh`, with options of its own if need be."""
+_OPTIONS = (
+    # Nobody is there who could be asked.
+    "-oBatchMode=yes",
+    # Its phases and what goes wrong are told from what it says.
+    "-v",
+    "-T",
+    "-x",
+    # Meant for the user's own sessions; one port cannot be forwarded by many connections.
+    "-oClearAllForwardings=yes",
+    "-oRemoteCommand=none",
+    "-oStdinNull=no",
+    "-oForkAfterAuthentication=no",
+    # What is dead is found sooner, and by both ends; this is for what nobody needs any more.
+    "-oServerAliveInterval=15",
+)
+_AGAIN = ("-oControlPath=none",)
+"""Options for a new connection where one has broken: a shared one may be as dead as what it carried."""
+_FIRST_WORDS = (
+    "import sys;sys.version_info>=(3,10) or "
+    'sys.exit("regiment: Python "+sys.version.split()[0]+" is too old");exec(sys.stdin.buffer.read({size}))'
+)
+"""What fits into a command line, for any shell and any Python: it reads the rest, and that only."""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The packed agent as it is sent to hosts."""
+
+    data: bytes
+    digest: str
+    first: bytes
+    """What is sent before anything is heard."""
+
+
+def payload(zip_path: str) -> Payload:
+    """Read the packed agent."""
+    data = Path(zip_path).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    return Payload(data, digest, f"{_bootstrap()}\n\nmain({digest!r}, {len(data)})\n".encode())
+
+
+def first_call(environ: Mapping[str, str], host: str, python: str, size: int) -> list[str]:
+    """Give the argv that runs the bootstrap on a host, which it reads from its standard input."""
+    words = [python, "-I", "-c", _FIRST_WORDS.format(size=size)]
+    return [*_ssh(environ), *_OPTIONS, "--", host, f"exec {shlex.join(words)}"]
+
+
+def another_call(environ: Mapping[str, str], host: str, python: str, zip_path: str, socket: str) -> list[str]:
+    """Give the argv that connects to what the first call has left there."""
+    words = [python, "-I", "-S", zip_path, "pipe", socket]
+    return [*_ssh(environ), *_AGAIN, *_OPTIONS, "--", host, f"exec {shlex.join(words)}"]
+
+
+def _bootstrap() -> str:
+    """Give the source of the bootstrap, which may be in a zip itself."""
+    loader = bootstrap.__loader__
+    assert isinstance(loader, (SourceFileLoader, zipimporter))
+    source = loader.get_source(bootstrap.__name__)
+    assert source is not None
+    return source
+
+
+def _ssh(environ: Mapping[str, str]) -> list[str]:
+    return shlex.split(environ.get(SSH, "")) or ["ssh"]
