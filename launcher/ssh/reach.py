@@ -18,8 +18,9 @@ _STALLED = 3.0
 """Seconds in which a host has not taken what was sent after which it is called again: beats go every other second."""
 _CALL_LIMIT = 3.0
 """Seconds for one of the calls again, of which there may be several until the node counts as lost."""
-BROKEN_LIMIT = 7.0
-"""Seconds without a connection that works after which a node is lost; the node itself waits longer than that."""
+BROKEN_LIMIT = 6.0
+"""Seconds without a connection that works after which a node is lost, unless its agent's silence says so before; the
+node itself waits longer than that."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 """Seconds between two calls; each pause is longer than the one before."""
 
