@@ -32,6 +32,10 @@ def run_as_child(request: Request, options: argparse.Namespace, agent: str) -> i
     """
     if options.interactive is not None:
         raise UserError("--interactive needs a terminal of yours; a run that is started inside a job has none")
+    if options.hosts is not None or options.hostfile is not None:
+        raise UserError(
+            "--hosts and --hostfile are for runs from a shell of yours; a job's own runs are on its machine"
+        )
     for note in request.notes:
         say(f"regiment: {note}", quiet=options.quiet)
     parent = os.environ["REGIMENT_RUN_ID"]

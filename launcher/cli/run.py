@@ -50,6 +50,8 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
     workspace = workspace_of(options)
     hosts = hosts_of(options, request.compute, request.spec.instance_count)
 
+    if hosts is not None and options.detach:
+        say("regiment: the run's coordinator is on this machine, which has to stay until it ends", quiet=options.quiet)
     if hosts is not None and options.interactive is not None:
         raise UserError("--interactive: a process on a host has no terminal here; run it here, without hosts")
 

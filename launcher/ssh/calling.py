@@ -13,7 +13,7 @@ from typing import Any
 from ..node import processes
 from ..node.loop import Loop
 from .bootstrap import MARK
-from .failures import phase
+from .failures import CONNECTING, phase
 
 _MOST_SAID = 64 * 1024
 """Bytes that are kept of what ssh says, the last ones."""
@@ -80,6 +80,11 @@ class Call:
     def waits_for(self) -> str:
         """What it is at, for people."""
         return self.stage or phase(self.said)
+
+    @property
+    def is_connecting(self) -> bool:
+        """Say whether it has not found the host yet."""
+        return self.stage is None and phase(self.said) == CONNECTING
 
     def send(self, data: bytes) -> None:
         """Send to what runs on the host."""

@@ -25,8 +25,6 @@ _OPTIONS = (
     # Meant for the user's own sessions; one port cannot be forwarded by many connections.
     "-oClearAllForwardings=yes",
     "-oRemoteCommand=none",
-    "-oStdinNull=no",
-    "-oForkAfterAuthentication=no",
     # What is dead is found sooner, and by both ends; this is for what nobody needs any more.
     "-oServerAliveInterval=15",
 )

@@ -82,9 +82,10 @@ def phase(said: str) -> str:
     for sign, word in _PHASES:
         if sign in said:
             return word
-    return "connecting"
+    return CONNECTING
 
 
+CONNECTING = "connecting"
 _PHASES = (
     ("Authenticated to", "starting Python"),
     ("debug1: Authenticating to", "auth"),

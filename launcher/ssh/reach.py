@@ -16,10 +16,11 @@ from .failures import failure
 
 _STALLED = 3.0
 """Seconds in which a host has not taken what was sent after which it is called again: beats go every other second."""
-_CALL_LIMIT = 3.0
-"""Seconds for one of the calls again, of which there may be several until the node counts as lost."""
-BROKEN_LIMIT = 7.0
-"""Seconds without a connection that works after which a node is lost; the node itself waits longer than that."""
+_CONNECT_LIMIT = 3.0
+"""Seconds until one of the calls again has to have found the host: the kernel's own tries come ever more seldom."""
+BROKEN_LIMIT = 8.0
+"""Seconds without a connection that works after which a node is lost, unless its agent's silence says so before; the
+node itself waits longer than that."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 """Seconds between two calls; each pause is longer than the one before."""
 
@@ -124,7 +125,7 @@ class Reach:
                 f"was lost: the connection to {self.host} broke, and none could be made again within "
                 f"{BROKEN_LIMIT:g} s{why}"
             )
-        elif self._call is not None and now - self._call.began_at > _CALL_LIMIT:
+        elif self._call is not None and self._call.is_connecting and now - self._call.began_at > _CONNECT_LIMIT:
             self._call.give_up()
             self._call = None
             self._reason = f"{self.host} does not answer"

@@ -121,6 +121,12 @@ class Bed:
         """Give where something of a host's own is, as seen from here."""
         return Path(f"/proc/{self.hosts[name].pid}/root{self.own}", relative)
 
+    def remove_kept(self, name: str) -> None:
+        """Remove what a node has kept that was lost before all it wrote could be brought."""
+        for path in self.path(name, f"node/regiment-{os.getuid()}").iterdir():
+            if path.name != "cache":
+                shutil.rmtree(path)
+
     def entries(self, name: str) -> set[str]:
         """Give what Regiment has on a host beside its cache."""
         own, node = self.path(name), self.path(name, "node")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -61,11 +62,9 @@ def test_a_short_partition_is_not_noticed_by_the_job(lab: SshLab) -> None:
     run = lab.start("run", "--name", "r", "--hosts", "h1,h2", "--code", "code", "--", "sh", "count.sh")
     lab.wait_until(lambda: len(log(lab, 0)) > 5 and len(log(lab, 1)) > 5)
     lab.bed.cut("h2")
-    before = len(log(lab, 0))
-    lab.wait_until(lambda: len(log(lab, 0)) > before + 60)
+    time.sleep(2)  # It is the length of the partition, and not what is waited for.
     lab.bed.mend("h2")
-    before = len(log(lab, 1))
-    lab.wait_until(lambda: len(log(lab, 1)) > before + 20)
+    lab.wait_until(partial(has_lines, lab, 1, len(log(lab, 1)) + 20))
     for name in ("h1", "h2"):
         (working_folder(lab, name) / "stop").touch()
     _, err = run.communicate()
@@ -81,11 +80,12 @@ def test_a_host_that_is_cut_off_is_lost_in_ten_seconds_and_ends_what_it_runs(lab
     try:
         _, err = run.communicate()
         assert run.returncode == 3, err
-        assert "the connection to h2 broke" in lab.show("r")["error"]["message"]
+        assert "node-1 was lost" in lab.show("r")["error"]["message"]
         # Nobody can tell it so. It is the host itself that ends what it runs, and it leaves nothing.
-        lab.wait_until(lambda: not lab.bed.left("h2"))
+        lab.wait_until(partial(lab.bed.is_clean, "h2"))
     finally:
         lab.bed.mend("h2")
+        lab.bed.remove_kept("h2")
 
 
 @pytest.mark.slow
@@ -118,3 +118,4 @@ def test_a_coordinator_that_is_killed_takes_the_run_on_all_hosts_along(lab: SshL
     assert run.returncode == 3
     for name in ("h1", "h2"):
         lab.wait_until(partial(lab.bed.is_clean, name))
+        lab.bed.remove_kept(name)
