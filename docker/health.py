@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 PATIENCE = 5.0
-"""Seconds an agent may take to answer on a busy node."""
+"""Seconds an agent may take to answer on a busy node, where this program takes seconds to start as well."""
 
 
 def main() -> None:

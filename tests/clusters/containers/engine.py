@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-GUARD = 180.0
+GUARD = 300.0
 """Seconds after which what is waited for never comes, however busy the machine is."""
 _PROGRAMS = ("podman", "buildah", "runc", "conmon", "iptables", "ip", "setpriv", "unshare", "nsenter")
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"

@@ -53,14 +53,18 @@ class Container:
         """Stop it as an engine does: SIGTERM, and after 10 s SIGKILL."""
         self.engine.podman("stop", "--time", "10", self.id)
 
-    def kill(self) -> None:
-        """Kill all that is in it."""
+    def kill(self) -> float:
+        """Kill all that is in it; gives when, in seconds since 1970."""
+        when = time.time()
         self.engine.podman("kill", "--signal", "KILL", self.id)
+        return when
 
-    def cut(self) -> None:
-        """Pull its cable."""
+    def cut(self) -> float:
+        """Pull its cable; gives when."""
         pid = str(self.inspect()["State"]["Pid"])
+        when = time.time()
         self.engine.run("nsenter", "--target", pid, "--net", "ip", "link", "set", "eth0", "down")
+        return when
 
     def freeze(self) -> None:
         """Stop every process in it where it is, but for the first, which no signal from within can stop."""
