@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import UserError
@@ -12,6 +12,7 @@ from .places.hostlist import expand
 
 _SLOTS = re.compile(r"(?P<hosts>.*?)(?::(?P<count>[0-9]{1,6}))?", re.ASCII)
 _LINE_SLOTS = re.compile(r"\s+slots\s*=\s*([0-9]{1,6})\b.*", re.ASCII)
+_NAME = re.compile(r"[\w.@:%-]+")
 _OUTSIDE = re.compile(r",(?![^\[]*\])")
 """A comma that is not in brackets."""
 
@@ -30,17 +31,18 @@ def read_hosts(text: str, by: str) -> HostList:
 
     `by` is what people call the place where it stands. Raises UserError.
     """
-    return _checked([_word(word, by) for word in _OUTSIDE.split(text)], by)
+    return _checked([(by, *_word(word, by)) for word in _OUTSIDE.split(text)], by)
 
 
 def read_hostfile(text: str, by: str) -> HostList:
     """Read a file as mpirun and DeepSpeed have it: a host a line, `a`, `a:8` or `a slots=8`; `#` begins a comment."""
     words = []
-    for line in text.splitlines():
-        line = line.partition("#")[0].strip()
+    for number, whole in enumerate(text.splitlines(), 1):
+        line = whole.partition("#")[0].strip()
         if line:
-            found = _LINE_SLOTS.search(line)
-            words.append(_word(line if found is None else f"{line[: found.start()]}:{found[1]}", by))
+            found, where = _LINE_SLOTS.search(line), f"{by}, line {number}"
+            word = line if found is None else f"{line[: found.start()]}:{found[1]}"
+            words.append((where, *_word(word, where)))
     return _checked(words, by)
 
 
@@ -50,18 +52,23 @@ def _word(word: str, by: str) -> tuple[tuple[str, ...], int | None]:
     return expand(found["hosts"], by), None if found["count"] is None else int(found["count"])
 
 
-def _checked(words: Iterable[tuple[tuple[str, ...], int | None]], by: str) -> HostList:
-    words = list(words)
-    names = [name for some, _ in words for name in some]
-    if not names:
+def _checked(words: Sequence[tuple[str, tuple[str, ...], int | None]], by: str) -> HostList:
+    """Put together what stands at several places, each of which people have a name for."""
+    seen: dict[str, str] = {}
+    for where, names, _ in words:
+        for name in names:
+            if name.startswith("-") or not _NAME.fullmatch(name):
+                raise UserError(
+                    f"{where}: {name!r} is no host name; names have letters, digits, dots and hyphens inside"
+                )
+            if name in seen:
+                after = "twice" if seen[name] == where else f"again, after {seen[name]}"
+                how = "name each host once, and say how many processes with --nproc"
+                raise UserError(f"{where} names {name} {after}; {how}")
+            seen[name] = where
+    if not seen:
         raise UserError(f"{by} names no host")
-    for name in names:
-        if name.startswith("-") or not re.fullmatch(r"[\w.@:%-]+", name):
-            raise UserError(f"{by}: {name!r} is no host name; names have letters, digits, dots and hyphens inside")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"{by} names {twice} twice; name each host once, and say how many processes with --nproc")
-    counts = {count for _, count in words}
+    counts = {count for *_, count in words}
     if len(counts) > 1 or 0 in counts:
         raise UserError(f"{by} wants different numbers of processes; all nodes of a job have the same, such as a:8,b:8")
-    return HostList(tuple(names), counts.pop())
+    return HostList(tuple(seen), counts.pop())

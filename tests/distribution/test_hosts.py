@@ -44,3 +44,12 @@ def test_a_hostfile_is_read_as_mpirun_has_it() -> None:
 def test_what_is_no_list_of_hosts_is_refused(text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         read_hosts(text, "--hosts")
+
+
+def test_a_host_that_a_file_names_twice_is_told_with_both_lines() -> None:
+    with pytest.raises(
+        UserError, match=r"^the file, line 4 names b again, after the file, line 2; name each host once"
+    ):
+        read_hostfile("# ours\nb slots=2\na slots=2\nb slots=2 # again\n", "the file")
+    with pytest.raises(UserError, match=r"^the file, line 1: '-oProxyCommand=x' is no host name"):
+        read_hostfile("-oProxyCommand=x\n", "the file")
