@@ -72,6 +72,7 @@ def without_leftovers(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not is_leftover(name)}
 
 
+GLOO, NCCL = "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"
 OF_ATTEMPT = frozenset(("REGIMENT_ATTEMPT", "MASTER_PORT", "AZ_BATCH_MASTER_NODE"))
 """Variables of all processes of a node that are other ones in each attempt."""
 
@@ -167,8 +168,13 @@ def default_variables(node: Node) -> dict[str, str]:
 
     OMP_NUM_THREADS shares the node's processors among its processes: torchrun's 1 starves loaders, and
     leaving it out lets every process start a thread for every processor.
+
+    The interface is told to those that would guess: gloo takes what the machine's own name leads to, which on many
+    machines is 127.0.1.1, and NCCL its first that is no docker's. `=` has NCCL take no other whose name begins so.
     """
+    interface = {} if node.interface is None else {GLOO: node.interface, NCCL: f"={node.interface}"}
     return {
+        **interface,
         "OMP_NUM_THREADS": str(max(1, len(node.cpus) // node.slots)),
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",

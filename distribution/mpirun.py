@@ -12,7 +12,7 @@ from enum import Enum
 
 from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import UserError
-from regiment.jobs.placement import Node
+from regiment.jobs.placement import Node, Placement
 
 from .plan import REMOTE_SHELL, SHARED_MEMORY, TEMPORARY, WRAPPER
 
@@ -87,10 +87,13 @@ def rank_variables(flavour: Flavour) -> RankVariables:
     return _RULES[flavour].variables
 
 
-def launcher_environ(flavour: Flavour, nodes: tuple[Node, ...]) -> Mapping[str, str]:
+def launcher_environ(flavour: Flavour, placement: Placement) -> Mapping[str, str]:
     """Give what a node's mpirun and daemons need on top of the node's environment, with placeholders in it."""
     rule = _RULES[flavour]
-    return {**rule.environ, **(rule.emulated if _are_one_machine(nodes) else {})}
+    if _are_one_machine(placement.nodes):
+        return {**rule.environ, **rule.emulated}
+    network = placement.network
+    return {**rule.environ, **({} if network is None else dict.fromkeys(rule.networks, network))}
 
 
 def needs_own_host_name(flavour: Flavour, nodes: tuple[Node, ...]) -> bool:
@@ -196,6 +199,9 @@ class _Rule:
     emulated: Mapping[str, str]
     """What it needs besides where all nodes are one machine, which then often has more ranks than processors."""
     variables: RankVariables
+    networks: tuple[str, ...] = ()
+    """Variables with the network to use: by its number, for the interfaces' names may differ from node to node. Left to
+    itself Open MPI takes every network that a node has, a docker's bridge too."""
     trusts_host_names: bool = False
     """Whether two nodes with one host name are one machine to it."""
 
@@ -225,6 +231,7 @@ _RULES: Mapping[Flavour, _Rule] = {
         {"TMPDIR": TEMPORARY, "OMPI_MCA_btl_sm_backing_directory": SHARED_MEMORY},
         {**_OPEN_MPI_EMULATED, "OMPI_MCA_btl": "self,sm,tcp"},
         _OPEN_MPI_VARIABLES,
+        networks=("PRTE_MCA_prte_if_include", "OMPI_MCA_btl_tcp_if_include"),
         trusts_host_names=True,
     ),
     Flavour.OPEN_MPI_4: _Rule(
@@ -232,6 +239,7 @@ _RULES: Mapping[Flavour, _Rule] = {
         {"TMPDIR": TEMPORARY, "OMPI_MCA_btl_vader_backing_directory": SHARED_MEMORY},
         {**_OPEN_MPI_EMULATED, "OMPI_MCA_btl": "self,vader,tcp"},  # Its `sm` is a stub that only fails.
         _OPEN_MPI_VARIABLES,
+        networks=("OMPI_MCA_oob_tcp_if_include", "OMPI_MCA_btl_tcp_if_include"),
         trusts_host_names=True,
     ),
     Flavour.MPICH: _Rule(_mpich, {"TMPDIR": TEMPORARY}, {}, _HYDRA_VARIABLES),

@@ -198,7 +198,7 @@ def _mpi_launcher(job: _Job, node: Node) -> LauncherPlan:
     return LauncherPlan(
         LauncherKind.MPIRUN,
         argv=mpirun_argv(mpirun, nodes, extra) if node.index == 0 else (),
-        environ=launcher_environ(mpirun.flavour, nodes),
+        environ=launcher_environ(mpirun.flavour, job.placement),
         log=MPI_LOG if node.index == 0 else None,
         sets=rank_variables(mpirun.flavour).prefixes,
         rank_name=rank_variables(mpirun.flavour).rank,

@@ -8,6 +8,17 @@ from .dataclass import dataclass
 
 
 @dataclass(frozen=True)
+class Interface:
+    """One address of a machine."""
+
+    name: str
+    """What the machine calls the interface that has it; two machines of one kind may have two names for it."""
+    address: str
+    prefix: int
+    """Leading bits of the address that are its network's."""
+
+
+@dataclass(frozen=True)
 class Node:
     """One machine of a run, real or emulated."""
 
@@ -35,6 +46,8 @@ class Node:
     """A port for each of its processes, where the framework wants one; placeholders in a plan that is not started."""
     data: str = "{data}"
     """The folder its inputs and outputs lie in; a placeholder in a plan that will not be started."""
+    interface: str | None = None
+    """The network interface that has the address, where its processes need to be told."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,8 @@ class Placement:
     nodes: tuple[Node, ...]
     master_port: str
     """Port number on node 0, or a placeholder in a plan that will not be started."""
+    network: str | None = None
+    """The network that all the addresses are in, as 10.0.0.0/16; None where there is none, or it is one machine."""
 
     @property
     def master_address(self) -> str:

@@ -54,7 +54,6 @@ _PARTS = (
     "launcher/details.py",
     "launcher/indexplace.py",
     "launcher/join/__init__.py",
-    "launcher/join/interface.py",
     "launcher/join/relay.py",
     "launcher/join/stopgrace.py",
     "launcher/listing.py",

@@ -23,6 +23,9 @@ _GOODBYE_LIMIT = 2.0
 """Seconds that the nodes have, all together, to hear of the end of the run."""
 _FIRST_NOTE, _NOTE_INTERVAL = 10.0, 60.0
 """Seconds of waiting after which node 0's person is told of it, and between two such notes."""
+_TELL_INTERVAL = 0.25
+"""Seconds between two words to all nodes of who is missing: with thousands that come at once, one for each of them
+would be millions."""
 _NAMED = 8
 """Ranks that are named one by one where some are missing."""
 
@@ -44,6 +47,7 @@ class JoinedNodes:
         self._here: dict[int, Link] = {}
         self._links: set[Link] = set()
         self._then: Callable[[], None] | None = None
+        self._is_to_be_told = False
 
     def open(self, loop: Loop, note: Callable[[str], None], on_return: Callable[[], None]) -> None:
         """Let nodes in from now on."""
@@ -116,7 +120,9 @@ class JoinedNodes:
         self._here[link.rank] = link
         if link.rank in self._awaited:
             self._begin(link)
-            self._tell_who_is_missing()
+            if not self._is_to_be_told:
+                self._is_to_be_told = True
+                self._loop.call_later(_TELL_INTERVAL if self._awaited else 0.0, self._tell_who_is_missing)
             return
         # It was lost and is back: the run may want it for its next attempt, or among those that went on without it.
         link.is_free = True
@@ -179,6 +185,7 @@ class JoinedNodes:
         self._loop.call_later(joining.BEAT, self._beat)
 
     def _tell_who_is_missing(self) -> None:
+        self._is_to_be_told = False
         text = self._waiting_text() if self._awaited else f"all {self._count} nodes here"
         line = joining.enveloped(joining.Beat(text))
         for link in tuple(self._links):

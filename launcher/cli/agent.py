@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from regiment.jobs.errors import UserError
 from regiment.jobs.record import read_record
 from regiment.jobs.workspace import Workspace
 
-from ..join.interface import name_interface
 from ..join.stopgrace import rank_grace
 from ..node import scratch
 from ..node.runkey import read_key
@@ -68,7 +66,6 @@ def _first(options: argparse.Namespace, place: Place, key: bytes) -> int:
     check_prefix_program(request, options)
     certificate, private_key = make_certificate()
     listener, address = listen(place)
-    name_interface(address, os.environ)
     network = Network(address, key.hex(), certificate, private_key, options.start_timeout)
     with listener:
         submission = submit(
@@ -94,7 +91,6 @@ def _other(options: argparse.Namespace, place: Place, key: bytes) -> int:
     tell = partial(_say, quiet=options.quiet)
     with _packed_agent(workspace_of(options)) as zip_path:
         connection = dial(place, key, options.start_timeout, tell)
-        name_interface(connection.address, os.environ)
         return Relay(
             f"the coordinator at {place.master}",
             connection.stream,

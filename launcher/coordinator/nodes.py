@@ -85,6 +85,8 @@ class Nodes:
         self._machines: list[StartedNode] = []
         self._agents: dict[int, AgentChannel] = {}
         self._hellos: dict[int, messages.AgentHello] = {}
+        self._said_of_addresses = ""
+        """The last reason that was recorded for the nodes' addresses."""
         self._released: set[int] = set()
         self._lives = [0] * self._count
         self._apart: dict[int, ApartNode] = {}
@@ -188,7 +190,19 @@ class Nodes:
     def placement(self) -> Placement:
         """Give where the nodes are, as far as that is known; before that, with placeholders."""
         first = self._ports.get(0, ())
-        return Placement(tuple(self._place(i) for i in range(self._count)), str(first[0]) if first else "{port}")
+        port = str(first[0]) if first else "{port}"
+        places = tuple(self._place(i) for i in range(self._count))
+        if not any(hello.interfaces for hello in self._hellos.values()):
+            return Placement(places, port)  # All are this machine, or nothing is known of them yet.
+        from .addresses import addressed
+
+        placement, reason = addressed(Placement(places, port), self._hellos)
+        if reason != self._said_of_addresses:
+            self._said_of_addresses = reason
+            self._recorder.event({"event": "addresses", "reason": reason})
+        for index in self._hellos:
+            self._recorder.node(index, ip=placement.nodes[index].address)
+        return placement
 
     def _start(self, index: int) -> StartedNode:
         life = self._lives[index]

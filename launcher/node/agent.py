@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from regiment.jobs.dataclass import replace
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.ledger import LedgerRow, RowKind
+from regiment.jobs.placement import Interface
 from regiment.jobs.plain import from_plain
 
 from . import messages, processes
@@ -180,12 +181,20 @@ class Agent:
                 numa=processes.numa_nodes(),
                 boot_id=processes.boot_id(),
                 root=self._config.root,
+                interfaces=self._interfaces(),
             )
         )
         if self._trouble is not None:
             self.tell(messages.Failed(self._trouble))
         if self._own_folder is not None:
             self._own_folder.connected()
+
+    def _interfaces(self) -> tuple[Interface, ...]:
+        if self._config.address.startswith("127."):
+            return ()  # All nodes are this machine.
+        from .interfaces import interfaces
+
+        return interfaces()
 
     def coordinator_said(self, data: dict[str, Any]) -> None:
         """Do what a message of the coordinator's asks for."""

@@ -10,6 +10,7 @@ from regiment.distribution.plan import NodePlan
 from regiment.jobs.dataclass import dataclass, field
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.ledger import LedgerRow
+from regiment.jobs.placement import Interface
 from regiment.jobs.plain import PlainError, from_plain, to_plain
 
 PROTOCOL = 1
@@ -189,6 +190,8 @@ class AgentHello:
     """Two nodes with one boot id have one clock."""
     root: str = ""
     """The folder that it works in where it doesn't see the run folder."""
+    interfaces: tuple[Interface, ...] = ()
+    """The addresses of its machine, where it is one of several machines."""
     type: Literal["agentHello"] = "agentHello"
 
 

@@ -15,12 +15,15 @@ MARK = b"REGIMENT-HOST "
 """What our own lines begin with: a host's shell may print whatever it likes before."""
 
 
-def main(digest: str, size: int) -> None:
-    """Become the host's part of Regiment, from the packed agent with that SHA-256."""
+def main(name: str, digest: str, size: int) -> None:
+    """Become the host's part of Regiment, from the packed agent of that name.
+
+    The name is that of its sources; what comes has the SHA-256 `digest`, which compiled code never has twice.
+    """
     try:
         folder = _cache()
-        path = f"{folder}/agent-{digest[:32]}.zip"
-        is_there = _is_ours(path) and os.lstat(path).st_size == size
+        path = f"{folder}/{name}"
+        is_there = _is_ours(path)
         _say({"has": is_there})
         if not is_there:
             _write(path, _read(size), digest)

@@ -42,7 +42,6 @@ class Payload:
     """The packed agent as it is sent to hosts."""
 
     data: bytes
-    digest: str
     first: bytes
     """What is sent before anything is heard."""
 
@@ -50,8 +49,8 @@ class Payload:
 def payload(zip_path: str) -> Payload:
     """Read the packed agent."""
     data = Path(zip_path).read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    return Payload(data, digest, f"{_bootstrap()}\n\nmain({digest!r}, {len(data)})\n".encode())
+    name, digest = Path(zip_path).name, hashlib.sha256(data).hexdigest()
+    return Payload(data, f"{_bootstrap()}\n\nmain({name!r}, {digest!r}, {len(data)})\n".encode())
 
 
 def first_call(environ: Mapping[str, str], host: str, python: str, size: int) -> list[str]:

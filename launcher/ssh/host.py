@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 
-from ..join.interface import name_interface
 from ..join.relay import Relay
 from ..node import scratch
 from ..node.channel import accept, listen
@@ -75,7 +74,6 @@ def _serve(listener: socket.socket) -> int:
     address = _own_address()
     for name in _OF_CALL:
         os.environ.pop(name, None)
-    name_interface(address, os.environ)
     relay = Relay("the coordinator", cable.end, address, Path(sys.argv[0]).absolute(), None, _quiet, loop)
     return relay.run()
 

@@ -2,17 +2,25 @@
 
 Reads a line for each node, with its number and the socket to answer on. Writes a line when that listens, and one when
 its coordinator has let it go. How the connection comes about is `_Front`'s business alone; an `_Agent` just talks.
+
+`agents.py FIRST STEP NODES PORT`: every STEP-th node from FIRST on joins over the network instead, as `regiment agent`
+does: over TLS, with the proof of the run's key, which is the first line to read.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from regiment.launcher.node.channel import Channel, accept, listen
+import regiment
+from regiment.distribution.places.place import Place
+from regiment.launcher.join.dialing import dial
+from regiment.launcher.node import joining
+from regiment.launcher.node.channel import Channel, LineChannel, accept, decode, encode, listen
 from regiment.launcher.node.limits import raise_limits
 from regiment.launcher.node.loop import Loop
 
@@ -22,9 +30,9 @@ Message = dict[str, Any]
 class _Agents:
     """All the agents of this process; their ranks end when all of them have started."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, expected: int = 0) -> None:
         self._loop = loop
-        self._expected = 0
+        self._expected = expected
         self._started: list[_Agent] = []
         self._released = 0
         self._rest = b""
@@ -80,6 +88,37 @@ class _Front:
             self._agents.released(self._node)
 
 
+class _Joined:
+    """One agent, and its node's `regiment agent`."""
+
+    def __init__(self, loop: Loop, agents: _Agents, place: Place, key: bytes) -> None:
+        self._agents = agents
+        self._node = place.rank
+        connection = dial(place, key, 60.0, lambda text: None)
+        self._agent = _Agent(place.rank, agents, lambda message: self._channel.send_line(encode(message)))
+        self._channel = LineChannel(loop, connection.stream, self._hear, lambda: None)
+        about = (joining.PROTOCOL, regiment.__version__, f"worker-{place.rank}", connection.address, sys.executable)
+        self._tell(joining.Join(*about, cpus=tuple(range(8)), gpus=None))
+
+    def _hear(self, line: bytes) -> None:
+        inside = joining.opened(line)
+        if inside is None:
+            message = decode(line)
+            assert message is not None
+            if self._agent.hear(message):
+                self._tell(joining.NodeClean())
+            return
+        match joining.understood(joining.ToNode, inside):
+            case joining.Keep():
+                self._tell(joining.AgentReady(os.getpid(), os.getpid(), "none"))
+            case joining.RunEnded():
+                self._channel.close()
+                self._agents.released(self._node)
+
+    def _tell(self, message: joining.FromNode) -> None:
+        self._channel.send_line(joining.enveloped(message))
+
+
 class _Agent:
     """What one node's agent says."""
 
@@ -128,11 +167,28 @@ def _say(line: Message) -> None:
     os.write(1, json.dumps(line).encode() + b"\n")
 
 
+def _join(loop: Loop, ranks: range, port: int) -> None:
+    """Join one after the other, and listen to those that have joined between any two."""
+    agents, key, waiting = _Agents(loop, len(ranks)), bytes.fromhex(sys.stdin.readline()), iter(ranks)
+
+    def next_one() -> None:
+        rank = next(waiting, None)
+        if rank is not None:
+            _Joined(loop, agents, Place(ranks.stop, rank, "127.0.0.1", port, key_file="", source=""), key)
+            loop.post(next_one)
+
+    loop.post(next_one)
+
+
 def main() -> None:
     """Be all of these agents until the last is let go."""
     raise_limits()
     loop = Loop()
-    loop.on_read(0, _Agents(loop).read)
+    if len(sys.argv) > 1:
+        first, step, nodes, port = map(int, sys.argv[1:])
+        _join(loop, range(first, nodes, step), port)
+    else:
+        loop.on_read(0, _Agents(loop).read)
     loop.run()
 
 

@@ -1,7 +1,9 @@
-"""A run with thousands of simulated agents and a real coordinator: `crowd.py NODES RANKS AGENT_PROCESSES FOLDER`.
+"""A run with thousands of simulated agents and a real coordinator: `crowd.py CARRIER NODES RANKS PROCESSES FOLDER`.
 
 The coordinator is the real one, with the real loop, plan, record and run folder; what it takes for nodes are the agents
-of agents.py. Prints what it took, as JSON.
+of agents.py. CARRIER is `plain` for Unix sockets, or `secured` for TLS with the proof of the run's key: then node 0 is
+real, with ranks that end at once. With `floor` there is no coordinator, and what is said is the same: nothing is
+checked, decided or written, so no coordinator in Python could be faster. Prints what it took, as JSON.
 """
 
 from __future__ import annotations
@@ -22,11 +24,17 @@ from regiment.jobs.lock import lock_new
 from regiment.jobs.record import RunRecord, RunStatus, read_record, utc_text, write_record
 from regiment.jobs.spec import ArgvCommand, JobSpec, Options, PyTorch, StartMethod
 from regiment.jobs.workspace import RunFolder, Workspace
-from regiment.launcher.backends.backend import Ready, Share
+from regiment.launcher.backends.backend import Backend, Ready, Share
+from regiment.launcher.backends.joined import JoinedNodes
+from regiment.launcher.backends.keepers import FirstKeeper
 from regiment.launcher.backends.local import on_this_machine
 from regiment.launcher.backends.machine import machine_shares
+from regiment.launcher.bundle import packed_agent
 from regiment.launcher.coordinator.coordinator import Coordinator
+from regiment.launcher.coordinator.network import Network
 from regiment.launcher.coordinator.order import Order
+from regiment.launcher.join.certificate import make_certificate
+from regiment.launcher.node.channel import Channel, encode
 from regiment.launcher.node.config import NodeConfig
 from regiment.launcher.node.limits import raise_limits
 from regiment.launcher.node.loop import Loop
@@ -51,10 +59,10 @@ class _AgentProcess:
         self._rest = b""
         loop.on_read(self._output, lambda: self._read(loop))
 
-    def start(self, config: NodeConfig, on_ready: Hello, on_gone: Gone) -> None:
+    def start(self, node: int, path: str, on_ready: Hello, on_gone: Gone) -> None:
         """Have it be one node more."""
-        self._nodes[config.node] = on_ready, on_gone
-        self._input.write(json.dumps([config.node, config.socket]).encode() + b"\n")
+        self._nodes[node] = on_ready, on_gone
+        self._input.write(json.dumps([node, path]).encode() + b"\n")
         self._input.flush()
 
     def _read(self, loop: Loop) -> None:
@@ -116,13 +124,86 @@ class _SimulatedNodes:
         if len(self._processes) < self._count:
             self._processes.append(_AgentProcess(loop))
         process = self._processes[config.node % self._count]
-        process.start(config, lambda hello: on_ready(on_this_machine(loop, hello)), on_gone)
+        process.start(config.node, config.socket, lambda hello: on_ready(on_this_machine(loop, hello)), on_gone)
         return _SimulatedNode(process.pid)
 
 
-def _submit(nodes: int, ranks: int, root: Path) -> tuple[Order, RunFolder]:
+def _secured(processes: int, nodes: int, zip_path: Path) -> Backend:
+    """Let nodes join over the network, and start a few processes with all but node 0."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    key = os.urandom(32).hex()
+    port = str(listener.getsockname()[1])
+    for first in range(1, 1 + processes):
+        command = [sys.executable, str(_AGENTS), str(first), str(processes), str(nodes), port]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        assert process.stdin is not None
+        process.stdin.write(f"{key}\n".encode())
+        process.stdin.close()
+    network = Network("127.0.0.1", key, *make_certificate(), start_timeout=600.0)
+    return JoinedNodes(FirstKeeper(sys.executable, str(zip_path)), nodes, network, listener)
+
+
+class _Floor:
+    """Says to all agents what a coordinator would."""
+
+    steps = (
+        ("agentHello", "registered", {"type": "reservePorts", "count": 2}),
+        ("portsReserved", None, {"type": "prepare", "working_folder": "/tmp", "logs": "/tmp"}),
+        ("prepared", "prepared", {"type": "start"}),
+        ("started", "ready", None),
+        ("exited", "exited", {"type": "collect"}),
+        ("collected", None, {"type": "release"}),
+    )
+
+    def __init__(self, nodes: int, ranks: int, processes: int, root: Path) -> None:
+        self.at: dict[str, float] = {}
+        self._nodes, self._ranks = nodes, ranks
+        self._loop = Loop()
+        self._channels: list[Channel] = []
+        self._count = dict.fromkeys((kind for kind, _, _ in self.steps), 0)
+        self._gone = 0
+        agents = [_AgentProcess(self._loop) for _ in range(processes)]
+        for node in range(nodes):
+            agents[node % processes].start(node, f"{root}/{node}", self._call, self._left)
+
+    def run(self) -> None:
+        """Say it all."""
+        self._began = time.monotonic()
+        self._loop.run()
+
+    def _call(self, hello: dict[str, Any]) -> None:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(hello["socket"])
+        self._channels.append(Channel(self._loop, connection, self._hear, lambda: None))
+        self._channels[-1].send({"type": "coordinatorHello", "protocol": 1, "run_id": "crowd"})
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        self._count[kind] += 1
+        if self._count[kind] < self._nodes * (self._ranks if kind in ("started", "exited") else 1):
+            return
+        _, what, answer = next(step for step in self.steps if step[0] == kind)
+        if what is not None:
+            self.at[what] = time.monotonic() - self._began
+        if answer is not None:
+            for node, channel in enumerate(self._channels):
+                channel.send_line(encode({**answer, **self._plan(node)} if answer["type"] == "start" else answer))
+
+    def _plan(self, node: int) -> dict[str, Any]:
+        ranks = range(node * self._ranks, (node + 1) * self._ranks)
+        environ = {f"VARIABLE_{number}": str(number) for number in range(20)}
+        return {"plan": {"processes": [{"rank": rank, "environ": environ} for rank in ranks]}}
+
+    def _left(self) -> None:
+        self._gone += 1
+        if self._gone == self._nodes:
+            self.at["ended"] = time.monotonic() - self._began
+            self._loop.stop()
+
+
+def _submit(nodes: int, ranks: int, root: Path, zip_path: Path) -> tuple[Order, RunFolder]:
     spec = JobSpec(
-        command=ArgvCommand(("python", "train.py")),
+        command=ArgvCommand(("true",)),
         experiment_name="crowd",
         distribution=PyTorch(ranks),
         instance_count=nodes,
@@ -140,7 +221,7 @@ def _submit(nodes: int, ranks: int, root: Path) -> tuple[Order, RunFolder]:
             experiment_name="crowd",
             status=RunStatus.NOT_STARTED,
             created_utc=utc_text(time.time()),
-            command="python train.py",
+            command="true",
             target="local",
             distribution="pytorch",
             instance_count=nodes,
@@ -149,15 +230,19 @@ def _submit(nodes: int, ranks: int, root: Path) -> tuple[Order, RunFolder]:
         ),
     )
     python = sys.executable
-    return Order(spec, str(workspace.root), "crowd", attached=False, zip="", python=python, agent_python=python), folder
+    return Order(
+        spec, str(workspace.root), "crowd", attached=False, zip=str(zip_path), python=python, agent_python=python
+    ), folder
 
 
-def _see_through(nodes: int, ranks: int, processes: int, root: Path) -> dict[str, Any]:
-    order, folder = _submit(nodes, ranks, root)
+def _see_through(carrier: str, nodes: int, ranks: int, processes: int, root: Path) -> dict[str, Any]:
+    zip_path = packed_agent(root)
+    order, folder = _submit(nodes, ranks, root, zip_path)
     owner, ours = socket.socketpair()
     owner.close()
     began = time.monotonic()
-    Coordinator(order, folder, ours, lock_new(folder.lock), _SimulatedNodes(processes, nodes)).run()
+    backend = _secured(processes, nodes, zip_path) if carrier == "secured" else _SimulatedNodes(processes, nodes)
+    Coordinator(order, folder, ours, lock_new(folder.lock), backend).run()
     took = time.monotonic() - began
     at: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -165,26 +250,35 @@ def _see_through(nodes: int, ranks: int, processes: int, root: Path) -> dict[str
         word = str(event["state"] if event["event"] == "node" else event["event"])
         at[word] = event["at"]
         counts[word] = counts.get(word, 0) + 1
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    assert read_record(folder.record).status is RunStatus.COMPLETED
+    assert counts["process_started"] == counts["process_exited"] == ranks * nodes
     return {
-        "status": read_record(folder.record).status.value,
         "registered": at["ready"],
         "prepared": at["prepared"],
         "ready": at["process_started"],
         "exited": at["process_exited"],
         "ended": took,
-        "processor": usage.ru_utime + usage.ru_stime,
-        "peakMegabytes": usage.ru_maxrss / 1024,
-        "started": counts["process_started"],
-        "completed": counts["process_exited"],
     }
+
+
+def _floor(nodes: int, ranks: int, processes: int, root: Path) -> dict[str, Any]:
+    floor = _Floor(nodes, ranks, processes, root)
+    floor.run()
+    return floor.at
 
 
 def main() -> None:
     """See the run through."""
     raise_limits()
-    nodes, ranks, processes = map(int, sys.argv[1:4])
-    print(json.dumps(_see_through(nodes, ranks, processes, Path(sys.argv[4]))))
+    carrier, root = sys.argv[1], Path(sys.argv[5])
+    nodes, ranks, processes = map(int, sys.argv[2:5])
+    if carrier == "floor":
+        took = _floor(nodes, ranks, processes, root)
+    else:
+        took = _see_through(carrier, nodes, ranks, processes, root)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    processor = {"processor": usage.ru_utime + usage.ru_stime, "peakMegabytes": usage.ru_maxrss / 1024}
+    print(json.dumps({**took, **processor}))
 
 
 if __name__ == "__main__":

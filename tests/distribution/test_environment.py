@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from regiment.distribution.environment import is_secret, merged, without_leftovers
+from regiment.distribution.environment import default_variables, is_secret, merged, without_leftovers
+from regiment.jobs.dataclass import replace
+from regiment.jobs.placement import Node
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,13 @@ def test_defaults_lie_under_the_nodes_own_values_and_the_job_lies_over_them() ->
         {"OMP_NUM_THREADS": "3", "A": "node", "RANK": "9"}, {"OMP_NUM_THREADS": "1", "B": "d"}, None, {"A": "job"}
     )
     assert environ == {"OMP_NUM_THREADS": "3", "A": "job", "B": "d"}
+
+
+def test_gloo_and_nccl_are_told_a_nodes_interface_where_it_is_known() -> None:
+    node = Node(0, "node-0", "a", "10.0.0.1", 1, (0,), "/bin/python", interface="eth0")
+    told = default_variables(node)
+    assert (told["GLOO_SOCKET_IFNAME"], told["NCCL_SOCKET_IFNAME"]) == ("eth0", "=eth0")
+    assert not any(name.endswith("IFNAME") for name in default_variables(replace(node, interface=None)))
 
 
 def test_the_jobs_python_comes_first_in_path() -> None:

@@ -17,7 +17,7 @@ from regiment.distribution.mpirun import (
 )
 from regiment.distribution.plan import REMOTE_SHELL, SHARED_MEMORY, WRAPPER
 from regiment.jobs.errors import UserError
-from regiment.jobs.placement import Node
+from regiment.jobs.placement import Node, Placement
 
 OPEN_MPI_5 = "mpirun (Open MPI) 5.0.11\n\nReport bugs to https://www.open-mpi.org/community/help/\n"
 OPEN_MPI_4 = "mpirun.openmpi (OpenRTE) 4.1.4\n\nReport bugs to http://www.open-mpi.org/community/help/\n"
@@ -105,7 +105,7 @@ def test_intel_mpi_binds_through_a_variable() -> None:
         "/opt/mpi/bin/mpirun -launcher rsh -launcher-exec {remote_shell} -rmk user -iface lo "
         "-hosts node-0:2,node-1:2 -n 4 -genvnone -wdir / {wrapper}".split()
     )
-    assert launcher_environ(Flavour.INTEL, nodes(2, 2))["I_MPI_PIN"] == "off"
+    assert launcher_environ(Flavour.INTEL, Placement(nodes(2, 2), "4711"))["I_MPI_PIN"] == "off"
 
 
 @pytest.mark.parametrize("flavour", [Flavour.MPICH, Flavour.INTEL])
@@ -138,11 +138,26 @@ def test_every_node_is_named_once_with_its_slots_in_order(flavour: Flavour, slot
 
 
 def test_loopback_is_used_only_where_all_nodes_are_this_machine() -> None:
-    emulated = launcher_environ(Flavour.OPEN_MPI_5, nodes(2, 2))
-    real = launcher_environ(Flavour.OPEN_MPI_5, nodes(2, 2, address="10.0.0.#"))
+    emulated = launcher_environ(Flavour.OPEN_MPI_5, Placement(nodes(2, 2), "4711"))
+    real = launcher_environ(Flavour.OPEN_MPI_5, Placement(nodes(2, 2, address="10.0.0.#"), "4711"))
     assert emulated["OMPI_MCA_btl_tcp_if_include"] == "lo"
     assert "OMPI_MCA_btl_tcp_if_include" not in real
     assert real["OMPI_MCA_btl_sm_backing_directory"] == SHARED_MEMORY
+
+
+@pytest.mark.parametrize(
+    ("flavour", "names"),
+    [
+        (Flavour.OPEN_MPI_5, {"PRTE_MCA_prte_if_include", "OMPI_MCA_btl_tcp_if_include"}),
+        (Flavour.OPEN_MPI_4, {"OMPI_MCA_oob_tcp_if_include", "OMPI_MCA_btl_tcp_if_include"}),
+        (Flavour.MPICH, set()),
+        (Flavour.INTEL, set()),
+    ],
+)
+def test_open_mpi_is_told_the_network_that_all_nodes_are_in(flavour: Flavour, names: set[str]) -> None:
+    machines = nodes(2, 2, address="10.0.0.#")
+    environ = launcher_environ(flavour, Placement(machines, "4711", network="10.0.0.0/24"))
+    assert {name for name, value in environ.items() if value == "10.0.0.0/24"} == names
 
 
 def test_an_outer_schedulers_variables_are_known() -> None:
