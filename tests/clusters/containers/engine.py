@@ -25,7 +25,6 @@ _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _HELPERS = ("/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
 _CGROUPS = Path("/sys/fs/cgroup")
 _MACHINE = (
-    "mount --make-rprivate /",
     "mount -t proc proc /proc",
     "mount -t tmpfs none /run",
     "mount -t tmpfs none /dev/shm",
@@ -56,7 +55,9 @@ class Engine:
         )
         """How every command of podman's begins."""
         # The first process waits for whatever loses its parent there.
-        script = f"{' && '.join(_MACHINE)} && sleep infinity & wait; wait"
+        # In memory, where it is quickly made and gone: some 200 MB.
+        steps = ("mount --make-rprivate /", f"mount -t tmpfs -o mode=0700 none {folder}", *_MACHINE)
+        script = f"{' && '.join(steps)} && sleep infinity & wait; wait"
         unshare = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", script)
         self._machine = subprocess.Popen(
             ("setpriv", "--pdeathsig", "KILL", *unshare), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
@@ -83,7 +84,7 @@ class Engine:
 
     def import_rootfs(self, rootfs: Path, name: str) -> None:
         """Make an image of one layer."""
-        packed = self.folder / "rootfs.tar"
+        packed = rootfs.with_suffix(".tar")
         self.run("tar", "-C", str(rootfs), "-c", "-f", str(packed), ".")
         self.podman("import", "--quiet", str(packed), name)
         packed.unlink()
