@@ -8,6 +8,7 @@ checked, decided or written, so no coordinator in Python could be faster. Prints
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -56,6 +57,8 @@ class _AgentProcess:
         self._nodes: dict[int, tuple[Hello, Gone]] = {}
         self._input = self._process.stdin
         self._output = self._process.stdout.fileno()
+        # Nobody reads before all nodes have been started: with a pipe of the usual size both sides would wait.
+        fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, 1 << 20)
         self._rest = b""
         loop.on_read(self._output, lambda: self._read(loop))
 
