@@ -290,7 +290,7 @@ def test_a_run_under_nohup_survives_the_hang_up(lab: Lab) -> None:
 def test_a_full_disk_under_the_workspace_ends_no_run(lab: Lab) -> None:
     """In a mount namespace of its own, so that the small file system goes with the last process."""
     script = (
-        "mkdir ws && mount -t tmpfs -o size=2m none ws && "
+        "mkdir ws && mount -t tmpfs -o size=4m none ws && "
         f"{sys.executable} -m regiment run --name r --nodes 2 --workspace ws -- "
         "sh -c 'touch up-$RANK; until [ -e full ]; do sleep 0.05; done; echo done > done-$RANK' & "
         "until [ -e up-0 ] && [ -e up-1 ]; do sleep 0.05; done; "

@@ -65,11 +65,12 @@ def test_a_run_with_more_nodes_than_files_may_be_open_says_how_many_it_takes() -
         check_files(4096, most=1024)
 
 
-def test_sixty_four_agents_are_seen_through_from_hello_to_the_end(tmp_path: Path) -> None:
-    command = [sys.executable, str(CROWD), "64", "8", "2", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, check=True, text=True)
-    took = json.loads(result.stdout)
-    assert (took["status"], took["started"], took["completed"]) == ("Completed", 512, 512)
+@pytest.mark.parametrize("carrier", ["plain", "secured"])
+def test_sixty_four_agents_are_seen_through_from_hello_to_the_end(tmp_path: Path, carrier: str) -> None:
+    command = [sys.executable, str(CROWD), carrier, "64", "8", "2", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["peakMegabytes"] < 200
     logs = tmp_path / ".regiment" / "runs" / "crowd" / "azureml-logs"
     for status in (logs / "process_status.json", *logs.glob("*/process_status.json")):
         rows = json.loads(status.read_text("utf-8"))["processes"]

@@ -143,7 +143,7 @@ def test_a_full_disk_at_the_submission_is_told_and_leaves_the_name_free(lab: Lab
         "REGIMENT run --name r --workspace ws -- true; echo status $?; ls ws/runs; rm ws/filler; "
         "REGIMENT run --name r --workspace ws -- true; echo status $?"
     )
-    result = run_on_small_disk(lab, "size=2m", script)
+    result = run_on_small_disk(lab, "size=4m", script)
     assert result.stdout == "status 2\nstatus 0\n", result.stdout + result.stderr
     assert "No space left on device" in result.stderr and "internal error" not in result.stderr
 

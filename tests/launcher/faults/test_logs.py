@@ -94,7 +94,7 @@ def test_what_a_full_disk_could_not_take_is_counted_and_the_rank_never_sees_it(l
         '\'import sys; [sys.stdout.write("x" * 99 + chr(10)) for _ in range(50_000)]; open("done", "w")\''
         " > /dev/null && stat -c %s ws/runs/r/azureml-logs/70_driver_log.txt"
     )
-    result = run_on_small_disk(lab, "size=2m", script)
+    result = run_on_small_disk(lab, "size=4m", script)
     assert result.returncode == 0, result.stderr
     assert (lab.folder / "done").exists()
     lost = 50_000 * 100 - int(result.stdout)
