@@ -84,7 +84,7 @@ else:
         methods = {
             _FIELDS: found,
             "__match_args__": tuple(found),
-            "__init__": _first_init,
+            "__init__": _first_init(),
             "__repr__": _repr,
             "__eq__": _eq,
             "__hash__": _hash if frozen else None,
@@ -119,11 +119,20 @@ else:
         slots = tuple(name for name in names if name not in inherited)
         return type(kind)(kind.__name__, kind.__bases__, {**old, **own, "__slots__": slots})
 
-    def _first_init(self, *args, **kwargs):
-        """Write the class's own `__init__`, and go on there."""
-        kind = next(base for base in type(self).__mro__ if base.__dict__.get("__init__") is _first_init)
-        kind.__init__ = _written_init(kind)
-        kind.__init__(self, *args, **kwargs)
+    def _first_init():
+        """Give an `__init__` that writes the class's own when it is first called, and goes on there."""
+        written = []
+
+        def first_init(self, *args, **kwargs):
+            if not written:
+                mine = (base for base in type(self).__mro__ if base.__dict__.get("__init__") is first_init)
+                kind = next(mine, None)
+                if kind is not None:  # Else another thread has just been here.
+                    written.append(_written_init(kind))
+                    kind.__init__ = written[0]
+            written[0](self, *args, **kwargs)
+
+        return first_init
 
     def _written_init(kind):
         has_slots = "__slots__" in kind.__dict__

@@ -128,7 +128,7 @@ def _tidy(socket_path: str) -> None:
     _try(os.unlink, f"{socket_path}.marks")
     scratch.remove(f"{socket_path}.tmp")
     scratch.remove(scratch.shared_memory(socket_path))
-    scratch.remove_socket_of_dead(f"{folder}/coordinator.sock")
+    scratch.remove_socket_if_dead(f"{folder}/coordinator.sock")
 
 
 def _try(remove: Callable[[str], None], path: str) -> None:

@@ -44,8 +44,8 @@ def remove_sockets(folder: str) -> None:
     _try(os.rmdir, folder)
 
 
-def remove_socket_of_dead(path: str) -> None:
-    """Remove the socket of a coordinator that was killed, and its folder if no node has a socket there any more."""
+def remove_socket_if_dead(path: str) -> None:
+    """Remove the socket of a coordinator that nobody answers for any more, and its folder if it was the last there."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
@@ -53,6 +53,15 @@ def remove_socket_of_dead(path: str) -> None:
             _try(os.unlink, path)
         except OSError:
             pass  # It is gone, or its queue is full: then somebody listens.
+    _try(os.rmdir, os.path.dirname(path))
+
+
+def remove_socket_of_dead(path: str) -> None:
+    """Remove the socket of a coordinator that is certainly dead, and its folder if it was the last there.
+
+    To connect would prove nothing: a keeper that it was just starting has its open files for a moment longer.
+    """
+    _try(os.unlink, path)
     _try(os.rmdir, os.path.dirname(path))
 
 

@@ -94,3 +94,12 @@ def test_it_imports_nothing_that_takes_time() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_thread_that_was_about_to_make_the_first_object_still_makes_one(maker: Any) -> None:
+    kind = pair(maker)
+    found = kind.__init__
+    assert kind(1).left == 1  # Another thread is quicker.
+    late = kind.__new__(kind)
+    found(late, 2)
+    assert late.left == 2
