@@ -32,5 +32,5 @@ def requeue_of(state: State, report: Report | None) -> Requeue | None:
     if cause.kind is not CauseClass.INFRASTRUCTURE:
         return None
     # Somebody's SIGKILL says nothing against the node that it came to.
-    is_nodes = state.cause is not None and state.cause.node is not None and cause.signal is None
-    return Requeue(report.message, (state.cause.node,) if is_nodes else ())  # type: ignore[union-attr, arg-type]
+    node = None if state.cause is None or cause.signal is not None else state.cause.node
+    return Requeue(report.message, () if node is None else (node,))

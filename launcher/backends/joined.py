@@ -16,7 +16,7 @@ from ..node.config import NodeConfig
 from ..node.loop import Loop
 from .backend import Ready, Share, StartedNode
 from .keepers import FirstKeeper
-from .link import UNKNOWN, Link
+from .link import UNKNOWN, Link, WantedNode
 from .local import LocalNodes
 
 _GOODBYE_LIMIT = 2.0
@@ -78,7 +78,8 @@ class JoinedNodes:
         if config.node == 0:
             config = replace(config, address=self._network.address)
             return self._own.start(loop, config, on_ready, on_lost, on_gone)
-        node = _AwaitedNode(self, config, on_ready, on_lost, on_gone, time.monotonic() + self._network.start_timeout)
+        node = _AwaitedNode(config, on_ready, on_lost, on_gone, self._given_up)
+        node.deadline = time.monotonic() + self._network.start_timeout
         self._awaited[config.node] = node
         link = self._here.get(config.node)
         if link is not None and link.is_free:
@@ -163,10 +164,11 @@ class JoinedNodes:
         if link.rank in self._awaited and self._here.get(link.rank) is link:
             self._begin(link)
 
-    def awaits_no_more(self, index: int, node: _AwaitedNode) -> None:
-        """Wait no more for a node that the run has given up."""
-        if self._awaited.get(index) is node:
-            del self._awaited[index]
+    def _given_up(self, node: _AwaitedNode) -> None:
+        if self._awaited.get(node.config.node) is node:
+            del self._awaited[node.config.node]
+        if node.link is not None:
+            node.link.fence()
 
     # --- waiting ------------------------------------------------------------------------------------
 
@@ -198,34 +200,13 @@ class JoinedNodes:
         return f"{here} of {self._count} nodes here, waiting for {_ranks(missing)}, {left} s left"
 
 
-class _AwaitedNode:
-    """A node of the run, from when it is wanted on."""
+class _AwaitedNode(WantedNode):
+    """One that may still have to come."""
 
-    keeper: int | None = None
-
-    def __init__(
-        self,
-        backend: JoinedNodes,
-        config: NodeConfig,
-        on_ready: Callable[[Ready], None],
-        on_lost: Callable[[str], None],
-        on_gone: Callable[[], None],
-        deadline: float,
-    ) -> None:
-        self._backend = backend
-        self.config = config
-        self.on_ready = on_ready
-        self.on_lost = on_lost
-        self.on_gone = on_gone
-        self.deadline = deadline
-        self.link: Link | None = None
-
-    def fence(self, others: frozenset[int]) -> list[int]:
-        """Have the node kill what it runs; one that cannot be reached does so by itself when its lease is over."""
-        self._backend.awaits_no_more(self.config.node, self)
-        if self.link is not None:
-            self.link.fence()
-        return []
+    deadline = 0.0
+    """When it has to be there, by the monotonic clock."""
+    link: Link | None = None
+    """The connection that it has been begun over."""
 
 
 def _ranks(ranks: list[int]) -> str:

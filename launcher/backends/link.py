@@ -17,13 +17,30 @@ UNKNOWN = Share(cpus=(), gpus=None)
 """What is known of a machine before its node is there."""
 
 
-class WantedNode(Protocol):
-    """A node of the run, as whoever waits for it knows it."""
+class WantedNode:
+    """A node of the run, from when it is wanted on."""
 
-    config: NodeConfig
-    on_ready: Callable[[Ready], None]
-    on_lost: Callable[[str], None]
-    on_gone: Callable[[], None]
+    keeper: int | None = None
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        on_ready: Callable[[Ready], None],
+        on_lost: Callable[[str], None],
+        on_gone: Callable[[], None],
+        give_up: Callable[[Any], None],
+    ) -> None:
+        """`give_up` is told of the node itself when nobody wants it any more."""
+        self.config = config
+        self.on_ready = on_ready
+        self.on_lost = on_lost
+        self.on_gone = on_gone
+        self._give_up = give_up
+
+    def fence(self, others: frozenset[int]) -> list[int]:
+        """Have the node kill what it runs; one that cannot be reached does so by itself when its lease is over."""
+        self._give_up(self)
+        return []
 
 
 class Owner(Protocol):

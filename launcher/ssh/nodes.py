@@ -44,7 +44,7 @@ class SshNodes:
         self._reaches: dict[int, Reach] = {}
         self._queue: list[Reach] = []
         """Those that wait for their first call."""
-        self._wanted: dict[int, _Node] = {}
+        self._wanted: dict[int, WantedNode] = {}
         """Nodes that are not here yet."""
         self._then: Callable[[], None] | None = None
         self._is_ending = False
@@ -71,7 +71,7 @@ class SshNodes:
         on_gone: Callable[[], None],
     ) -> StartedNode:
         """Start a node's agent, on a host that is called for it where there is no connection any more."""
-        node = _Node(self, config, on_ready, on_lost, on_gone)
+        node = WantedNode(config, on_ready, on_lost, on_gone, self.give_up)
         reach = self._reaches.get(config.node)
         self._wanted[config.node] = node
         if reach is not None and reach.link is not None:
@@ -122,7 +122,7 @@ class SshNodes:
     def _failed(self, reach: Reach, reason: str) -> None:
         if self._reaches.get(reach.rank) is reach:
             del self._reaches[reach.rank]
-        node: WantedNode | None = self._wanted.pop(reach.rank, None)
+        node = self._wanted.pop(reach.rank, None)
         if reach.link is not None:
             node = node or reach.link.forget_node()
         self._call_more()
@@ -137,7 +137,7 @@ class SshNodes:
             self._reaches.pop(reach.rank, None)
             self._count_those_left()
 
-    def give_up(self, node: _Node) -> None:
+    def give_up(self, node: WantedNode) -> None:
         """End a node, and its host's connection where that does not work."""
         index = node.config.node
         if self._wanted.get(index) is node:
@@ -205,28 +205,3 @@ class SshNodes:
         named = ", ".join(reach.waits_for for reach in called[:_NAMED])
         more = f" and {counted(len(waiting) - _NAMED, 'more host')}" if len(waiting) > _NAMED else ""
         return f"{up}/{len(self._hosts.names)} up, waiting: {named}{more}"
-
-
-class _Node:
-    """A node of the run, from when it is wanted on."""
-
-    keeper: int | None = None
-
-    def __init__(
-        self,
-        backend: SshNodes,
-        config: NodeConfig,
-        on_ready: Callable[[Ready], None],
-        on_lost: Callable[[str], None],
-        on_gone: Callable[[], None],
-    ) -> None:
-        self._backend = backend
-        self.config = config
-        self.on_ready = on_ready
-        self.on_lost = on_lost
-        self.on_gone = on_gone
-
-    def fence(self, others: frozenset[int]) -> list[int]:
-        """Have the node kill what it runs; one that cannot be reached does so by itself when its lease is over."""
-        self._backend.give_up(self)
-        return []
