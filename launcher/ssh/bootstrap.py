@@ -14,7 +14,7 @@ MARK = b"REGIMENT-HOST "
 """What our own lines begin with: a host's shell may print whatever it likes before."""
 
 
-def main(name: str, digest: str) -> None:
+def main(name: str, digest: str, role: str) -> None:
     """Become the host's part of Regiment, from the packed agent of that name.
 
     The name is that of its sources. What comes is compressed, after eight bytes that say how long it is, and has
@@ -29,7 +29,7 @@ def main(name: str, digest: str) -> None:
             _write(path, _read(int.from_bytes(_read(8), "big")), digest)
     except OSError as error:
         sys.exit(f"regiment: cannot keep its agent in {error.filename or 'the cache'}: {error.strerror}")
-    os.execv(sys.executable, [sys.executable, "-I", "-S", path, "host"])
+    os.execv(sys.executable, [sys.executable, "-I", "-S", path, role])
 
 
 def _cache() -> str:

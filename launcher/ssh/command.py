@@ -58,11 +58,11 @@ class Payload:
         return len(data).to_bytes(8, "big") + data
 
 
-def payload(zip_path: str) -> Payload:
-    """Read the packed agent."""
+def payload(zip_path: str, role: str = "host") -> Payload:
+    """Read the packed agent, of which the host is to become that role."""
     contents = Path(zip_path).read_bytes()
     name, digest = Path(zip_path).name, hashlib.sha256(contents).hexdigest()
-    return Payload(f"{_bootstrap()}\n\nmain({name!r}, {digest!r})\n".encode(), contents)
+    return Payload(f"{_bootstrap()}\n\nmain({name!r}, {digest!r}, {role!r})\n".encode(), contents)
 
 
 def first_call(environ: Mapping[str, str], host: str, python: str, size: int) -> list[str]:
