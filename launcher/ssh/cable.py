@@ -1,7 +1,8 @@
 """A stream of bytes that outlives the connections that carry it: what a broken one has lost goes over the next.
 
 Both ends count what they have got. A new connection begins with these numbers, so that each end sends what the other
-lacks, once; over the first one, before which nothing can have come, neither waits for the other's. Whoever uses the stream has one end of a socket pair, and knows nothing of connections.
+lacks, once; over the first one, before which nothing can have come, neither waits for the other's. Whoever uses the
+stream has one end of a socket pair, and knows nothing of connections.
 """
 
 from __future__ import annotations
