@@ -165,4 +165,5 @@ def test_a_scheduler_is_asked_to_begin_a_run_again_when_the_lost_node_has_ended_
     play.happen(NodeLost(2, "was lost"), NodeStopped(0), NodeStopped(1), NodeCollected(0), NodeCollected(1))
     assert play.happen(NodeGone(0), NodeGone(1))[-1] == AwaitEnd(2, ENDS_BY)
     assert play.state.phase is Phase.RELEASING
+    assert play.pass_time() == []  # It is the agents' time to go that is over.
     assert play.pass_time() == [EndRun()]
