@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import secrets
 import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from regiment.distribution.spreading import FEWEST_NODES
 from regiment.distribution.tasks import node_slots
 from regiment.jobs.changes import changing
 from regiment.jobs.current_form import command_text
@@ -31,6 +33,8 @@ from .coordinatorstart import CoordinatorProcess
 from .making import make_folder, new_run_id, this_process
 from .mpi import find_mpirun
 from .node.messages import Terminal
+from .node.passing import Credentials
+from .node.runkey import KEY_BYTES
 from .provenance import record_provenance, snapshot_notes, snapshot_properties
 from .trust import check_is_ours
 
@@ -106,7 +110,7 @@ def submit(
         mpirun=mpirun,
         terminal=terminal,
         network=joining.network if joining else None,
-        hosts=hosts,
+        hosts=with_credentials(hosts) if hosts else None,
     )
     with lock:
         listener = joining.listener if joining else None
@@ -170,6 +174,15 @@ def _take_code(spec: JobSpec, workspace: Workspace, folder: RunFolder) -> tuple[
 
     with fetched(str(spec.code_url), workspace.cache) as code:
         return take(code)
+
+
+def with_credentials(hosts: Hosts) -> Hosts:
+    """Let hosts pass the snapshot on to each other, where there are enough of them and this Python can make keys."""
+    if len(hosts.names) < FEWEST_NODES or importlib.util.find_spec("cryptography") is None:
+        return hosts
+    from .join.certificate import make_certificate
+
+    return replace(hosts, credentials=Credentials(secrets.token_hex(KEY_BYTES), *make_certificate()))
 
 
 def check_launcher(spec: JobSpec) -> None:
