@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
-import secrets
 import socket
 import sys
 import time
@@ -33,8 +32,6 @@ from .coordinatorstart import CoordinatorProcess
 from .making import make_folder, new_run_id, this_process
 from .mpi import find_mpirun
 from .node.messages import Terminal
-from .node.passing import Credentials
-from .node.runkey import KEY_BYTES
 from .provenance import record_provenance, snapshot_notes, snapshot_properties
 from .trust import check_is_ours
 
@@ -181,8 +178,10 @@ def with_credentials(hosts: Hosts) -> Hosts:
     if len(hosts.names) < FEWEST_NODES or importlib.util.find_spec("cryptography") is None:
         return hosts
     from .join.certificate import make_certificate
+    from .node.passing import Credentials
+    from .node.runkey import KEY_BYTES
 
-    return replace(hosts, credentials=Credentials(secrets.token_hex(KEY_BYTES), *make_certificate()))
+    return replace(hosts, credentials=Credentials(os.urandom(KEY_BYTES).hex(), *make_certificate()))
 
 
 def check_launcher(spec: JobSpec) -> None:
