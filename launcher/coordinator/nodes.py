@@ -241,7 +241,7 @@ class Nodes:
         from .addresses import addressed
 
         placement, reason = addressed(placement, self._hellos, () if self._trials is None else self._trials.done)
-        if reason != self._said_of_addresses:
+        if self._ports and reason != self._said_of_addresses:  # Before, it may not have been tried yet.
             self._said_of_addresses = reason
             self._recorder.event({"event": "addresses", "reason": reason})
         for index in self._hellos:
