@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from regiment.jobs.errors import ProtocolError
 
-from ..node import joining
+from ..node import joining, lease
 from ..node.channel import LineChannel, Stream, decode
 from ..node.config import NodeConfig
 from ..node.loop import Loop
 from .backend import AgentChannel, Ready, Share
 
+_FILLING, _FILLED = b"." * 2000, 5
+"""What makes a beat too long for one packet, and which beats: a way on which only small ones get through is broken, and
+is found so before something large is to be said, the end of the run at the latest."""
 UNKNOWN = Share(cpus=(), gpus=None)
 """What is known of a machine before its node is there."""
 
@@ -21,6 +25,8 @@ class WantedNode:
     """A node of the run, from when it is wanted on."""
 
     keeper: int | None = None
+    link: Link | None = None
+    """The connection that it has been begun over."""
 
     def __init__(
         self,
@@ -36,6 +42,11 @@ class WantedNode:
         self.on_lost = on_lost
         self.on_gone = on_gone
         self._give_up = give_up
+
+    @property
+    def ends_by(self) -> float | None:
+        """When all that it runs has ended by itself, where nobody can see to that; None where it runs nothing."""
+        return None if self.link is None else self.link.ends_by
 
     def fence(self, others: frozenset[int]) -> list[int]:
         """Have the node kill what it runs; one that cannot be reached does so by itself when its lease is over."""
@@ -65,10 +76,26 @@ class Link:
         self.host = "?"
         self.share = UNKNOWN
         self.is_free = False
+        self._beats = 0
+        self._lines = 0
+        """How many have come."""
+        self._heard_at = time.monotonic()
+        """When the last of them did."""
         self._owner = owner
         self._node: WantedNode | None = None
         self._agent: _Agent | None = None
         self.channel = LineChannel(loop, stream, self._take, self._left)
+
+    @property
+    def ends_by(self) -> float:
+        """When all that it runs has ended by itself, if nothing more comes from it."""
+        return self._heard_at + lease.OVER
+
+    def beat(self) -> None:
+        """Say that we are there, and what has come: the node's lease is counted from that."""
+        self._beats += 1
+        filling = _FILLING if self._beats % _FILLED == 0 else b""
+        self.channel.send_line(b'{"relay":{"filling":"%s","heard":%d,"type":"beat"}}\n' % (filling, self._lines))
 
     def tell(self, message: joining.ToNode) -> None:
         """Say something to the relay itself."""
@@ -77,7 +104,7 @@ class Link:
     def keep(self, node: WantedNode) -> None:
         """Have it start a node's keeper and agent."""
         self.is_free = False
-        self._node = node
+        self._node, node.link = node, self
         self.tell(joining.Keep(node.config))
 
     def forget_node(self) -> WantedNode | None:
@@ -91,6 +118,8 @@ class Link:
         self.tell(joining.Fence())
 
     def _take(self, line: bytes) -> None:
+        self._lines += 1
+        self._heard_at = time.monotonic()
         try:
             inside = joining.opened(line)
             if inside is None:

@@ -16,6 +16,7 @@ from regiment.distribution.tasks import node_slots
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.files import replace_file
 from regiment.jobs.placement import Node, Placement
+from regiment.jobs.spec import Plain
 from regiment.jobs.workspace import RunFolder
 
 from ..backends.backend import AgentChannel, Backend, Ready, StartedNode
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .apart import ApartNode
     from .asked import Asked
     from .provisions import Provisions
+    from .spreading import Spreading
+    from .trials import Trials
 
 _LEASE = 1.0
 """Seconds an agent of this machine waits for a coordinator that is gone; nobody re-dials it here."""
@@ -43,6 +46,7 @@ _Happened = (
     | messages.Started
     | messages.Exited
     | messages.LauncherEnded
+    | messages.LauncherAsks
     | messages.Stopped
     | messages.Collected
 )
@@ -85,6 +89,8 @@ class Nodes:
         self._machines: list[StartedNode] = []
         self._agents: dict[int, AgentChannel] = {}
         self._hellos: dict[int, messages.AgentHello] = {}
+        self._places: dict[int, str] = {}
+        """Where each node was when it came last."""
         self._said_of_addresses = ""
         """The last reason that was recorded for the nodes' addresses."""
         self._released: set[int] = set()
@@ -92,6 +98,9 @@ class Nodes:
         self._apart: dict[int, ApartNode] = {}
         """Those that do not see the run folder."""
         self._provisions: Provisions | None = None
+        self._trials: Trials | None = None
+        self._has_told_failures = False
+        self._spreading: Spreading | None = None
         self._token = os.urandom(8).hex() if backend.may_be_apart else ""
         self.has_new_places = False
         """Whether a node has come since that was last set to False whose folders are not where they were planned."""
@@ -128,6 +137,8 @@ class Nodes:
     def fence(self, index: int) -> list[int]:
         """Kill what a lost node may still run, agent and keeper included; gives the pids that would not die."""
         self._pulse.forget(index)
+        if self._trials is not None:
+            self._trials.forget(index)
         channel = self._agents.pop(index, None)
         if channel is not None:
             channel.close()
@@ -138,6 +149,10 @@ class Nodes:
         keepers = (machine.keeper for i, machine in enumerate(self._machines) if i != index)
         others = frozenset(keeper for keeper in keepers if keeper is not None)
         return self._machines[index].fence(others | (self._asked.starting if self._asked else frozenset()))
+
+    def ends_by(self, index: int) -> float | None:
+        """Give when a lost node has ended by itself what it runs; None where fencing it makes sure of that."""
+        return self._machines[index].ends_by if index < len(self._machines) else None
 
     def start_again(self, index: int) -> None:
         """Start keeper and agent of a node anew that was lost and has been fenced."""
@@ -152,6 +167,11 @@ class Nodes:
 
     def prepare(self, index: int, message: messages.Prepare) -> None:
         """Let a node make its folders, once it has the snapshot and the inputs."""
+        if self._trials is None and any(hello.door is not None for hello in self._hellos.values()):
+            from .trials import Trials  # Where all nodes are this machine, there is nothing to try.
+
+            self._trials = Trials(self.tell)
+            self._trials.begin(self._reported_placement(), self._hellos)
         apart = self._apart.get(index)
         if apart is None:
             self.tell(index, message)
@@ -178,6 +198,26 @@ class Nodes:
 
     def reserve_ports(self) -> None:
         """Have the nodes hold the ports the processes need: one on node 0 to meet at, and one each where wanted."""
+        if self._trials is not None:
+            self._trials.when_done(self._reserve_if_reached)
+        else:
+            self._reserve_ports()
+
+    def _reserve_if_reached(self) -> None:
+        """Go on, unless processes that have to meet could not."""
+        assert self._trials is not None
+        failures = self._trials.failures()
+        if failures and not self._has_told_failures:
+            self._has_told_failures = True
+            first = failures[0]
+            text = self._trials.sentence(first, {index: hello.host for index, hello in self._hellos.items()})
+            if first.target == 0 and not isinstance(self._order.spec.distribution, Plain):
+                self._happened(events.NodeFailed(first.node, text))
+                return
+            self._recorder.note("warning", f"node-{first.node} {text}")
+        self._reserve_ports()
+
+    def _reserve_ports(self) -> None:
         self._ports = {}
         counts = {index: count for index in range(self._count) if (count := self._port_count(index))}
         self._awaited = set(counts)
@@ -187,17 +227,21 @@ class Nodes:
     def _port_count(self, index: int) -> int:
         return (self._slots[index] if wants_ports(self._order.spec) else 0) + (1 if index == 0 else 0)
 
-    def placement(self) -> Placement:
-        """Give where the nodes are, as far as that is known; before that, with placeholders."""
+    def _reported_placement(self) -> Placement:
+        """Give where the nodes are as they say themselves."""
         first = self._ports.get(0, ())
         port = str(first[0]) if first else "{port}"
-        places = tuple(self._place(i) for i in range(self._count))
+        return Placement(tuple(self._place(i) for i in range(self._count)), port)
+
+    def placement(self) -> Placement:
+        """Give where the nodes are, as far as that is known; before that, with placeholders."""
+        placement = self._reported_placement()
         if not any(hello.interfaces for hello in self._hellos.values()):
-            return Placement(places, port)  # All are this machine, or nothing is known of them yet.
+            return placement  # All are this machine, or nothing is known of them yet.
         from .addresses import addressed
 
-        placement, reason = addressed(Placement(places, port), self._hellos)
-        if reason != self._said_of_addresses:
+        placement, reason = addressed(placement, self._hellos, () if self._trials is None else self._trials.done)
+        if self._ports and reason != self._said_of_addresses:  # Before, it may not have been tried yet.
             self._said_of_addresses = reason
             self._recorder.event({"event": "addresses", "reason": reason})
         for index in self._hellos:
@@ -224,6 +268,7 @@ class Nodes:
             views=self._order.has_views,
             warm_modules=None if self._order.has_lives else self._order.warm_modules,
             sharing=self._sharing(life) if self._token else None,
+            asks=bool(self._token),
         )
         return self._backend.start(
             self._loop,
@@ -304,14 +349,17 @@ class Nodes:
         if index not in self._released:
             self._pulse.heard(index)
         match message:
-            case messages.Pong():
-                pass
+            case messages.Pong(question):
+                if question:
+                    self._happened(events.NodeAnswered(index, question))
             case messages.AgentHello():
                 self._hellos[index] = message
                 self._recorder.node(index, host=message.host, ip=message.address)
                 if message.root:
                     self._has_own_folder(index, message)
-                self._happened(events.NodeUp(index))
+                self._happened(events.NodeUp(index, is_same_place=self._is_same_place(index, message)))
+            case messages.Reached() if self._trials is not None:
+                self._trials.heard(index, message)
             case messages.PortsReserved(ports):
                 self._ports[index] = ports
                 if self._awaited == {index}:
@@ -339,6 +387,10 @@ class Nodes:
             case _:
                 self._happened(self._event(index, message))
 
+    def _is_same_place(self, index: int, hello: messages.AgentHello) -> bool:
+        before, self._places[index] = self._places.get(index), hello.place
+        return before == hello.place != ""
+
     def _has_own_folder(self, index: int, hello: messages.AgentHello) -> None:
         if index in self._apart:
             self._apart[index].again()
@@ -356,7 +408,17 @@ class Nodes:
             lambda text: self._recorder.note("warning", text),
             self._on_log,
             lambda reason: self._happened(events.NodeFailed(index, reason)),
+            self._spreads(),
         )
+
+    def _spreads(self) -> Spreading:
+        if self._spreading is None:
+            from .spreading import Spreading, credentials_of
+
+            self._spreading = Spreading(
+                credentials_of(self._order), self._count, lambda text: self._recorder.note("warning", text)
+            )
+        return self._spreading
 
     def _answer(self, index: int, question: messages.JobAsks) -> None:
         """Answer what a process of the job asks; most jobs ask nothing, and spare their coordinator the import."""
@@ -390,6 +452,8 @@ class Nodes:
                 return events.ProcessExited(rank, exit_code, name, asked, at if same_clock else time.monotonic())
             case messages.LauncherEnded(exit_code, name):
                 return events.LauncherExited(index, exit_code, name)
+            case messages.LauncherAsks():
+                return events.LauncherAsks(index)
             case messages.Stopped(has_new_outputs):
                 return events.NodeStopped(index, has_new_outputs)
             case messages.Collected():

@@ -133,7 +133,52 @@ class Collect:
 class Ping:
     """Give a sign of life."""
 
+    question: int = 0
+    """To be given back; 0 where nobody counts on the answer's being new."""
     type: Literal["ping"] = "ping"
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where an agent listens so that others can try whether they reach it."""
+
+    port: int
+    key: str
+    """What it proves with that it is that agent."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A node that another one is to try to reach."""
+
+    node: int
+    door: Door
+    addresses: tuple[str, ...]
+    """The one first that will be taken if it can be reached."""
+
+
+@dataclass(frozen=True)
+class TryAddresses:
+    """Try at which addresses these nodes can be reached."""
+
+    targets: tuple[Target, ...]
+    all: bool = False
+    """Whether the others are of interest too where the first one answers."""
+    type: Literal["tryAddresses"] = "tryAddresses"
+
+
+@dataclass(frozen=True)
+class LetStart:
+    """Start what the node's elastic launcher has asked to."""
+
+    type: Literal["letStart"] = "letStart"
+
+
+@dataclass(frozen=True)
+class MeetAgain:
+    """End one of the processes of the node's elastic launcher, so that it meets the others again."""
+
+    type: Literal["meetAgain"] = "meetAgain"
 
 
 @dataclass(frozen=True)
@@ -166,6 +211,9 @@ ToAgent = (
     | Notify
     | Collect
     | Ping
+    | TryAddresses
+    | LetStart
+    | MeetAgain
     | Release
     | JobAnswer
 )
@@ -190,9 +238,30 @@ class AgentHello:
     """Two nodes with one boot id have one clock."""
     root: str = ""
     """The folder that it works in where it doesn't see the run folder."""
+    door: Door | None = None
+    """Where other nodes can try whether they reach it."""
+    place: str = ""
+    """Its boot and its processes' namespace: two lives of a node with one place see each other's processes."""
     interfaces: tuple[Interface, ...] = ()
     """The addresses of its machine, where it is one of several machines."""
     type: Literal["agentHello"] = "agentHello"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Where a node that was to be tried has answered."""
+
+    node: int
+    addresses: tuple[str, ...]
+    """None where it has nowhere; once the first that was given has answered, the others are not waited for."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What has come of the tries."""
+
+    nodes: tuple[Answers, ...]
+    type: Literal["reached"] = "reached"
 
 
 @dataclass(frozen=True)
@@ -263,6 +332,13 @@ class LauncherEnded:
 
 
 @dataclass(frozen=True)
+class LauncherAsks:
+    """The node's elastic launcher wants to start a process, and has to be let."""
+
+    type: Literal["launcherAsks"] = "launcherAsks"
+
+
+@dataclass(frozen=True)
 class RemoteShell:
     """This node's launcher wants to run something on another node."""
 
@@ -315,6 +391,7 @@ class Collected:
 class Pong:
     """The agent is there and works."""
 
+    question: int = 0
     type: Literal["pong"] = "pong"
 
 
@@ -349,6 +426,7 @@ class Noticed:
 
 FromAgent = (
     AgentHello
+    | Reached
     | PortsReserved
     | Measured
     | Prepared
@@ -356,6 +434,7 @@ FromAgent = (
     | Started
     | Exited
     | LauncherEnded
+    | LauncherAsks
     | RemoteShell
     | DaemonEnded
     | LogGrew

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.clusters.slurm.cluster import DIES_WITH_US, Machine
 
-HOSTS = 3
+HOSTS = 6
 _WIRE = Path(__file__).with_name("wire.py")
 _OF_SHELL = tuple(path for path in (Path.home() / ".bashrc",) if path.exists())
 """What a shell reads that is started by sshd. It is this machine's user's: on a host of its own is none."""
@@ -198,6 +198,11 @@ class Bed:
     def mend(self, name: str) -> None:
         """Put it in again."""
         self.hosts[name].network("link set eth0 up")
+
+    @property
+    def bytes_sent(self) -> int:
+        """How much the machine that submits has sent to all hosts together."""
+        return int(Path(f"/sys/class/net/{self.link}/statistics/tx_bytes").read_text())
 
     def unplug(self) -> None:
         """Take out the cable of the machine that submits."""
