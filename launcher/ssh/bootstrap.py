@@ -24,7 +24,7 @@ def main(name: str, digest: str, role: str) -> None:
         folder = _cache()
         path = f"{folder}/{name}"
         is_there = _is_ours(path)
-        os.write(1, b"\n%s{\"has\": %s}\n" % (MARK, b"true" if is_there else b"false"))
+        os.write(1, b'\n%s{"has": %s}\n' % (MARK, b"true" if is_there else b"false"))
         if is_there:
             os.utime(path)  # What nobody starts for long is removed (`agents.py`).
         else:
@@ -86,4 +86,3 @@ def _write(path: str, packed: bytes, digest: str) -> None:
     except OSError as error:
         os.unlink(unfinished)
         raise OSError(error.errno, error.strerror, path) from None
-

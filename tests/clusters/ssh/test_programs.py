@@ -71,7 +71,7 @@ def test_a_plan_for_hosts_has_a_node_for_each(lab: SshLab, where: tuple[str, str
 
 @pytest.mark.torch
 @pytest.mark.slow
-@pytest.mark.parametrize("nodes", ["2", "1:2"], ids=["static", "elastic"])
+@pytest.mark.parametrize("nodes", ["2", "2:2"], ids=["static", "elastic"])
 def test_torchrun_finds_the_other_hosts_by_the_addresses_that_were_chosen(lab: SshLab, nodes: str) -> None:
     lab.write("code/say.py", "import os\nprint('rank', os.environ['RANK'], 'by', os.environ['MASTER_ADDR'])\n")
     flags = ("--type", "pytorch", "--start-method", "torchrun", "--nproc", "1", "--env", "OMP_NUM_THREADS=1")
