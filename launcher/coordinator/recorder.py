@@ -19,7 +19,7 @@ from regiment.jobs.files import replace_file, replace_json, replace_pieces
 from regiment.jobs.journal import Journal, read_journal
 from regiment.jobs.ledger import LedgerRow
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import RunRecord, RunStatus, utc_text, write_record
+from regiment.jobs.record import NodeRecord, RunRecord, RunStatus, utc_text, write_record
 from regiment.jobs.workspace import RunFolder
 
 from ..node.channel import encode
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _REWRITE_INTERVAL = 0.2
 """Seconds between two rewrites of the status files."""
+_AT_ONCE = 256
+"""Events that wait for each other at most."""
 _SHARE = 9
 """How many times as long as a rewrite took it is to the next at least: a tenth of the time goes there at most."""
 
@@ -52,6 +54,11 @@ class Recorder:
         self.tell: Callable[[bytes], None] = lambda line: None
         """Gets every event, as a line of JSON, after it is on disk."""
         self.events: list[bytes] = []
+        """All that are on disk."""
+        self._unwritten: list[bytes] = []
+        """Those that happened in the loop's present turn: with thousands of nodes these are many."""
+        self._known: dict[int, dict[str, Any]] = {}
+        """What has become known of nodes since the record was written."""
         self._since = 0.0
         """Seconds from the first event of a run to its being taken up again by this process."""
         if record.attempt:
@@ -83,19 +90,29 @@ class Recorder:
             self._since = max(float(earlier[-1]["at"]), time.time() - began.timestamp())
 
     def event(self, happening: history.Happening) -> None:
-        """Append one event and tell the viewers."""
+        """Append one event and tell the viewers, before the loop waits again."""
         now = time.monotonic()
         event = {
-            "seq": len(self.events),
+            "seq": len(self.events) + len(self._unwritten),
             "timeUtc": self.utc(now),
             "at": round(self._since + now - self.started_at, 6),
             **happening,
         }
-        line = encode(event)
-        self.events.append(line)
-        error = _error_of(lambda: self._journal.append_line(line))
-        # Told before the trouble with writing it is: viewers take nothing for new that is older than the last they saw.
-        self.tell(line)
+        if not self._unwritten:
+            self._loop.post(self.flush)
+        self._unwritten.append(encode(event))
+        if len(self._unwritten) == _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the events that are not written yet, and tell the viewers."""
+        lines, self._unwritten = self._unwritten, []
+        self.events += lines
+        data = b"".join(lines)
+        error = _error_of(lambda: self._journal.append_line(data)) if lines else None
+        # Told before the trouble with writing is: viewers take nothing for new that is older than the last they saw.
+        for line in lines:
+            self.tell(line)
         self._complain(error)
 
     def measured(self, row: LedgerRow) -> None:
@@ -118,8 +135,7 @@ class Recorder:
 
     def node(self, index: int, **known: Any) -> None:
         """Take down what has become known of a node: fields of its NodeRecord."""
-        nodes = self.record.nodes
-        self.record = replace(self.record, nodes=(*nodes[:index], replace(nodes[index], **known), *nodes[index + 1 :]))
+        self._known.setdefault(index, {}).update(known)
 
     def note(self, level: str, text: str) -> None:
         """Record something a person may want to know; warnings also go into the record."""
@@ -224,16 +240,17 @@ class Recorder:
     def _write_run(self) -> None:
         state = self._state
         if state is not None:
-            words = (history.node_word(state, node.index) for node in self.record.nodes)
-            nodes = tuple(
-                node if node.state == word else replace(node, state=word)
-                for node, word in zip(self.record.nodes, words, strict=True)
-            )
+            nodes = tuple(self._node(node, history.node_word(state, node.index)) for node in self.record.nodes)
+            self._known.clear()
             # Nor is a verdict written before all that belongs to it: the scheduler may have the run again instead.
             is_early = state.status.is_terminal and self.record.exit_status is None
             status = self.record.status if self._is_said or is_early else state.status
             self.record = replace(self.record, status=status, nodes=nodes, preempting=state.preempting)
         write_record(self._folder.record, self.record)
+
+    def _node(self, node: NodeRecord, word: str) -> NodeRecord:
+        known = self._known.get(node.index)
+        return replace(node, state=word, **known or {}) if known or node.state != word else node
 
     def _rewrite(self) -> None:
         self._due = False
