@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from regiment.distribution import history
@@ -33,6 +34,10 @@ _REWRITE_INTERVAL = 0.2
 """Seconds between two rewrites of the status files."""
 _AT_ONCE = 256
 """Events that wait for each other at most."""
+_LONG_PLAN = 1024
+"""Processes of a plan that is not written at once."""
+_PROCESS = 25e-6
+"""Seconds that it takes to write one of its processes, roughly."""
 _SHARE = 9
 """How many times as long as a rewrite took it is to the next at least: a tenth of the time goes there at most."""
 
@@ -65,12 +70,15 @@ class Recorder:
             self._read_earlier_events()
         self._journal = Journal(folder.events)
         self._own_logs: dict[str, Journal] = {}
+        self._own_lines: dict[str, bytes] = {}
+        """What is still to be added to these, with the events that it comes from."""
         self._told: set[str | None] = set()
         # All times of a run are one reading of the wall clock plus monotonic time, so they never run backwards.
         self.started_at = time.monotonic()
         self._wall_offset = time.time() - self.started_at
         self._files = StatusFiles(folder, self.utc)
         self._state: State | None = None
+        self._unwritten_plan: Plan | None = None
         self._is_said = False
         """Whether the status is what somebody has said, from now on, and not what the state is."""
         self._ledger: LedgerWriter | None = None
@@ -110,6 +118,9 @@ class Recorder:
         self.events += lines
         data = b"".join(lines)
         error = _error_of(lambda: self._journal.append_line(data)) if lines else None
+        own, self._own_lines = self._own_lines, {}
+        for name, text in own.items():
+            error = _error_of(partial(self._add_to_own_log, name, text)) or error
         # Told before the trouble with writing is: viewers take nothing for new that is older than the last they saw.
         for line in lines:
             self.tell(line)
@@ -144,13 +155,19 @@ class Recorder:
             self.record = replace(self.record, warnings=(*self.record.warnings, text))
 
     def planned(self, plan: Plan, state: State) -> None:
-        """Write the plan, without secrets, and who runs where."""
-        self._state = state
-        self._attempt(lambda: self._write_plan(plan, state))
+        """Write the plan, without secrets, and who runs where; a long one later on, for the nodes are waiting."""
+        self._state, self._unwritten_plan = state, plan
+        if len(plan.processes) <= _LONG_PLAN:
+            self._attempt(self._write_plan)
+        else:
+            self._due_at = time.monotonic() + _SHARE * _PROCESS * len(plan.processes)
+            self._rewrite_soon()
 
-    def _write_plan(self, plan: Plan, state: State) -> None:
-        replace_pieces(self._folder.plan, plan_pieces(plan))
-        self._files.planned(plan, state)
+    def _write_plan(self) -> None:
+        plan, self._unwritten_plan = self._unwritten_plan, None
+        if plan is not None and self._state is not None:
+            self._files.planned(plan, self._state)
+            replace_pieces(self._folder.plan, plan_pieces(plan))
 
     def follow(self, old: State, new: State) -> None:
         """Record what changed between two states."""
@@ -170,13 +187,13 @@ class Recorder:
         name = _OWN_LOGS.get(state)
         if name is not None:
             line = f"{self.utc(time.monotonic())} {node_id} {state}\n"
-            self._attempt(lambda: self._own_log(name).append_line(line.encode()))
+            self._own_lines[name] = self._own_lines.get(name, b"") + line.encode()
 
-    def _own_log(self, name: str) -> Journal:
-        """Give one of the run's own logs, which stays open: with many nodes it gets many lines."""
+    def _add_to_own_log(self, name: str, text: bytes) -> None:
+        """Add to one of the run's own logs, which stays open: with many nodes it gets many lines."""
         if name not in self._own_logs:
             self._own_logs[name] = Journal(self._folder.own_logs / name)
-        return self._own_logs[name]
+        self._own_logs[name].append_line(text)
 
     def attempt_ended(self, report: Report | None) -> None:
         """Write down an attempt's last state and why it failed where that stays, with its logs."""
@@ -222,6 +239,12 @@ class Recorder:
 
     def write_now(self, *, whole: bool = False) -> None:
         """Bring `run.json` and the status files up to date; those of many nodes later on, unless `whole`."""
+        if whole or self._unwritten_plan is None:
+            self._write_all(whole=whole)
+        else:
+            self._attempt(self._write_run)  # The status files that are there are an earlier plan's.
+
+    def _write_all(self, *, whole: bool) -> None:
         began = time.monotonic()
         self._attempt(self._write_run)
         self._attempt(lambda: self._write_status(whole=whole))
@@ -229,6 +252,7 @@ class Recorder:
         self._due_at = now + max(_REWRITE_INTERVAL, _SHARE * (now - began))
 
     def _write_status(self, *, whole: bool) -> None:
+        self._write_plan()
         if self._state is not None and not self._files.write(self._state, whole=whole):
             self._rewrite_soon()
 
@@ -254,7 +278,10 @@ class Recorder:
 
     def _rewrite(self) -> None:
         self._due = False
-        self.write_now()
+        if time.monotonic() < self._due_at:
+            self._rewrite_soon()  # It was put off meanwhile.
+        else:
+            self._write_all(whole=False)
 
 
 def _error_of(write: Callable[[], None]) -> OSError | None:
