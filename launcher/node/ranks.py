@@ -95,6 +95,8 @@ class Ranks:
         self._terminal: messages.Terminal | None = None
         self._logs = Path()
         self._ranks: dict[int, Rank] = {}
+        self._held: dict[Channel, dict[str, Any]] = {}
+        """Wrappers that an elastic launcher has started and that wait for their orders, with what it gave them."""
         self.launchers = launchers.Launchers(loop, log, self._pump, tell)
         self._forks: Forks | None = None
         self._kill_timer: int | None = None
@@ -237,12 +239,37 @@ class Ranks:
         rank = launched_rank(launcher, given, self._ranks)
         if rank is None or rank.running:
             return False
+        if launcher.is_elastic and self._config.asks:
+            self._held[channel] = given
+            self._tell(messages.LauncherAsks())
+            return True
+        return self._order_wrapper(channel, given, rank, launcher, self._programs)
+
+    def let_start(self) -> None:
+        """Give the wrappers that wait their orders."""
+        held, self._held = self._held, {}
+        launcher, programs = self._launcher_plan, self._programs
+        for channel, given in held.items():
+            rank = None if self.stopping or launcher is None else launched_rank(launcher, given, self._ranks)
+            if rank is not None and not rank.running and launcher is not None and programs is not None:
+                self._order_wrapper(channel, given, rank, launcher, programs)
+
+    def end_one(self) -> None:
+        """End one process: its launcher starts it again, and itself meets the others for that."""
+        running = next((rank for rank in self._ranks.values() if rank.running), None)
+        if running is not None and not self.stopping:
+            self._log.write(Kind.EXECUTION, f"rank {running.plan.rank} is ended, so that the launchers meet again")
+            running.send(signal.SIGKILL)
+
+    def _order_wrapper(
+        self, channel: Channel, given: dict[str, Any], rank: Rank, launcher: LauncherPlan, programs: Programs
+    ) -> bool:
         rank.wrapper, rank.pid, rank.ended, rank.asked = channel, None, False, False
         rank.given_rank = number(given.get("RANK")) if launcher.is_elastic else None
         output = self._open_log(rank)
         order = {
-            "argv": self._programs.argv(rank.plan),
-            "environ": launched_variables(launcher, given, self._programs, rank.plan),
+            "argv": programs.argv(rank.plan),
+            "environ": launched_variables(launcher, given, programs, rank.plan),
             "keeps": launcher.sets,
             "folder": os.getcwd(),
             "cpus": rank.plan.cpus,
@@ -280,6 +307,7 @@ class Ranks:
 
     def wrapper_hung_up(self, channel: Channel) -> None:
         """End the process of a wrapper that went without a report; it is reaped as our orphan."""
+        self._held.pop(channel, None)
         rank = self._rank_of(channel)
         if rank is None:
             return
