@@ -22,6 +22,7 @@ _AT_ONCE = 128
 """Calls that go on at once."""
 _CALLERS = 512
 """Callers that are heard at once; with thousands of nodes the others wait in the kernel."""
+_BACKLOG = 4096
 _CHALLENGE, _PROOF = 16, 32
 
 
@@ -34,10 +35,12 @@ class Listener:
 
     def __init__(self, loop: Loop) -> None:
         """Listen on all interfaces, for any of them may be the one that others reach. May raise OSError."""
-        both = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if both else socket.AF_INET
         self._loop = loop
-        self._socket = socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=4096)
+        try:
+            self._socket = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
+        except (OSError, ValueError):
+            # A kernel, or a container, without IPv6.
+            self._socket = socket.create_server(("", 0), backlog=_BACKLOG)
         self._socket.setblocking(False)
         self.door = Door(int(self._socket.getsockname()[1]), secrets.token_hex(16))
         self._callers: set[_Conversation] = set()
