@@ -128,7 +128,7 @@ class Relay:
 
     def _hear(self, message: joining.ToNode) -> None:
         match message:
-            case joining.Beat(text, heard):
+            case joining.Beat(text, heard=heard):
                 self._lease.heard(heard)
                 if text is not None:
                     self._say(text)
