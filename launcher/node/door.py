@@ -82,6 +82,8 @@ class Trial:
         self._reached: dict[int, list[str]] = {target.node: [] for target in order.targets}
         self._left = {target.node: len(target.addresses) for target in order.targets}
         """Addresses that each node is still to be tried at."""
+        self._unsettled = sum(bool(count) for count in self._left.values())
+        self._is_told = False
         self._waiting = [(target, address) for target in reversed(order.targets) for address in target.addresses[::-1]]
         self._going: set[_Call] = set()
         self._call_more()
@@ -90,19 +92,19 @@ class Trial:
         while self._waiting and len(self._going) < _AT_ONCE:
             target, address = self._waiting.pop()
             if not self._left[target.node]:
-                continue
+                continue  # The one that is preferred has answered.
             call = _Call(self._loop, target, address, self._ended)
             self._going.add(call)
             call.begin()
-        if self._left and not any(self._left.values()):
-            self._left = {}
+        if not self._unsettled and not self._is_told:
+            self._is_told = True
             found = tuple(Answers(node, tuple(addresses)) for node, addresses in self._reached.items())
             self._loop.post(lambda: self._done(Reached(found)))
 
     def _ended(self, call: _Call, answers: bool) -> None:
         self._going.discard(call)
         node = call.target.node
-        if not self._left.get(node):
+        if not self._left[node]:
             return  # Nobody waits for it any more.
         self._left[node] -= 1
         if answers:
@@ -111,6 +113,7 @@ class Trial:
                 self._left[node] = 0
                 for other in [other for other in self._going if other.target.node == node]:
                     other.abandon()
+        self._unsettled -= not self._left[node]
         self._loop.post(self._call_more)
 
 
