@@ -125,7 +125,7 @@ class Agent:
         self.asking = Asking(self.tell)
         self._has_views = has_views
         self._workplace = Workplace(config, self._log, has_views, self._warn)
-        self._patience = Patience(self.loop, self._coordinator_silent)
+        self._patience = Patience(self.loop, self._coordinator_silent, config.silence)
         self._marks: Marks | None = None
         self._held_ports: list[socket.socket] = []
         self._door: Listener | None = None

@@ -22,6 +22,7 @@ _AT_ONCE = 128
 """Calls that go on at once."""
 _CALLERS = 512
 """Callers that are heard at once; with thousands of nodes the others wait in the kernel."""
+_BACKLOG = 4096
 _CHALLENGE, _PROOF = 16, 32
 
 
@@ -34,10 +35,12 @@ class Listener:
 
     def __init__(self, loop: Loop) -> None:
         """Listen on all interfaces, for any of them may be the one that others reach. May raise OSError."""
-        both = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if both else socket.AF_INET
         self._loop = loop
-        self._socket = socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=4096)
+        try:
+            self._socket = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG)
+        except (OSError, ValueError):
+            # A kernel, or a container, without IPv6.
+            self._socket = socket.create_server(("", 0), backlog=_BACKLOG)
         self._socket.setblocking(False)
         self.door = Door(int(self._socket.getsockname()[1]), secrets.token_hex(16))
         self._callers: set[_Conversation] = set()
@@ -79,6 +82,8 @@ class Trial:
         self._reached: dict[int, list[str]] = {target.node: [] for target in order.targets}
         self._left = {target.node: len(target.addresses) for target in order.targets}
         """Addresses that each node is still to be tried at."""
+        self._unsettled = sum(bool(count) for count in self._left.values())
+        self._is_told = False
         self._waiting = [(target, address) for target in reversed(order.targets) for address in target.addresses[::-1]]
         self._going: set[_Call] = set()
         self._call_more()
@@ -87,19 +92,19 @@ class Trial:
         while self._waiting and len(self._going) < _AT_ONCE:
             target, address = self._waiting.pop()
             if not self._left[target.node]:
-                continue
+                continue  # The one that is preferred has answered.
             call = _Call(self._loop, target, address, self._ended)
             self._going.add(call)
             call.begin()
-        if self._left and not any(self._left.values()):
-            self._left = {}
+        if not self._unsettled and not self._is_told:
+            self._is_told = True
             found = tuple(Answers(node, tuple(addresses)) for node, addresses in self._reached.items())
             self._loop.post(lambda: self._done(Reached(found)))
 
     def _ended(self, call: _Call, answers: bool) -> None:
         self._going.discard(call)
         node = call.target.node
-        if not self._left.get(node):
+        if not self._left[node]:
             return  # Nobody waits for it any more.
         self._left[node] -= 1
         if answers:
@@ -108,6 +113,7 @@ class Trial:
                 self._left[node] = 0
                 for other in [other for other in self._going if other.target.node == node]:
                     other.abandon()
+        self._unsettled -= not self._left[node]
         self._loop.post(self._call_more)
 
 

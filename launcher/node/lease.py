@@ -18,6 +18,8 @@ BEAT = 2.0
 """Seconds between two beats of the coordinator's, and the most between two lines of a node's."""
 LEASE = 12.0
 """Seconds for which a node runs on. Many: its coordinator may stall for 7 of them, and nothing comes of it."""
+SILENCE = 10.0
+"""Seconds for which an agent runs on whose relay, which has the lease, passes on no word: it may be stopped."""
 LAST_GRACE = 2.0
 """Seconds from SIGTERM to SIGKILL for what a node runs when its lease is over."""
 KILLING = 2.0

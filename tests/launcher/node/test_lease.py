@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from regiment.launcher.node.lease import BEAT, KILLING, LAST_GRACE, LEASE, OVER, Lease
+from regiment.launcher.node.lease import BEAT, KILLING, LAST_GRACE, LEASE, OVER, SILENCE, Lease
 from regiment.launcher.node.loop import Loop
+from regiment.launcher.node.patience import INTERVAL
 from regiment.launcher.ssh.reach import BROKEN_LIMIT
 
 SECONDS = 0.5
@@ -67,6 +68,7 @@ def test_a_beat_that_knows_no_new_line_lengthens_nothing(node: Node) -> None:
 
 def test_the_coordinator_waits_longer_than_the_node_runs_on_and_notices_a_loss_sooner() -> None:
     assert OVER >= LEASE + LAST_GRACE + KILLING
+    assert OVER > SILENCE + INTERVAL + LAST_GRACE  # An agent whose relay is stopped; it looks now and then.
     assert BROKEN_LIMIT < 10.0 < LEASE
     # A coordinator that stalls just before it would have said what it has heard.
     assert LEASE - 2 * BEAT > 7.0
