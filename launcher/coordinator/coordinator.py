@@ -497,6 +497,7 @@ def _policy(order: Order, plan: Plan) -> Policy:
     launchers = [node.launcher for node in plan.nodes if node.launcher is not None]
     return Policy(
         grace=options.grace,
+        start_limit=Policy.start_limit if order.hosts is None else order.hosts.all_within,
         time_limit=order.spec.timeout,
         launcher_restarts=max((launcher.own_restarts for launcher in launchers), default=0),
         launcher=launchers[0].kind.value if launchers else "the launcher",
