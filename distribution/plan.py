@@ -22,6 +22,9 @@ REMOTE_SHELL = "{remote_shell}"
 TEMPORARY = "{temporary}"
 """Stands in a launcher's argv and environment for a folder of its own on its node, which is removed with the run."""
 
+STEP_NODES = "{step_nodes}"
+"""Stands in a launcher's argv for the nodes that Slurm has started the run's agents on, by Slurm's names."""
+
 SHARED_MEMORY = "{shared_memory}"
 """Stands there for such a folder in shared memory, below /dev/shm."""
 
@@ -79,6 +82,8 @@ class LauncherPlan:
     """The variable by which it tells a process its rank."""
     wants_host_name: bool = False
     """Whether its part on each node has to see the node's id as the host's name."""
+    is_srun: bool = False
+    """Whether Slurm starts the processes, which then have to find their node's agent by themselves."""
     is_elastic: bool = False
     """Whether it decides itself which rank a process has, from the nodes that are there."""
 

@@ -127,8 +127,14 @@ class Ranks:
         elif plan.launcher is None:
             for rank in self._ranks.values():
                 self._start_rank(rank)
-        elif plan.launcher.argv:
-            self.launchers.start(plan.launcher, self._programs, self._logs)
+        else:
+            self._start_launcher(plan.launcher, self._programs)
+
+    def _start_launcher(self, plan: LauncherPlan, programs: Programs) -> None:
+        if plan.is_srun:
+            programs.tell_ranks(plan, self._logs)
+        if plan.argv:
+            self.launchers.start(plan, programs, self._logs)
 
     def start_daemon(self, order: messages.StartDaemon) -> None:
         """Run what the launcher on another node needs here to start this node's processes."""

@@ -32,6 +32,7 @@ _TELLING = (
     "GROUP_WORLD_SIZE",
     "OMPI_COMM_WORLD_RANK",
     "PMI_RANK",
+    "PMIX_RANK",
 )
 """Variables by which a launcher says which process this is."""
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
