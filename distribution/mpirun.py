@@ -14,7 +14,7 @@ from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import UserError
 from regiment.jobs.placement import Node, Placement
 
-from .plan import REMOTE_SHELL, SHARED_MEMORY, STEP_NODES, TEMPORARY, WRAPPER
+from .plan import REMOTE_SHELL, SHARED_MEMORY, SLURM_TASKS, TEMPORARY, WRAPPER
 
 SHARED_MEMORY_NAMES = ("/dev/shm/mpich_shm_", "/dev/shm/mpich_shar_tmp")
 """Beginnings of files that ranks share and that stay when they are killed; MPICH's cannot be put elsewhere."""
@@ -210,28 +210,22 @@ def _mpich(nodes: tuple[Node, ...], extra: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _srun(nodes: tuple[Node, ...], extra: tuple[str, ...]) -> tuple[str, ...]:
-    slots = {node.slots for node in nodes}
-    if len(slots) > 1:
-        counts = ", ".join(str(node.slots) for node in nodes)
-        raise UserError(
-            f"`mpirun: srun` starts as many processes on each node, and this job's nodes have {counts}; "
-            "give all the same number, or leave it out"
-        )
     return (
         "--mpi=pmix",
         # The agents' own step has all that the job has.
         "--overlap",
-        f"--nodelist={STEP_NODES}",
-        f"--nodes={len(nodes)}",
-        f"--ntasks={_world_size(nodes)}",
-        f"--ntasks-per-node={nodes[0].slots}",
-        *(() if _is_given(extra, "--distribution", "-m") else ("--distribution=block",)),
         *(() if _is_given(extra, "--cpu-bind") else ("--cpu-bind=none",)),
         "--kill-on-bad-exit=1",
         "--export=ALL",
         "--input=none",
         "--chdir=/",
         *extra,
+        # Its other distributions go by the processors that Slurm has counted out for each node.
+        f"--nodelist={SLURM_TASKS}",
+        f"--nodes={len(nodes)}",
+        f"--ntasks={_world_size(nodes)}",
+        "--distribution=arbitrary",
+        "--overcommit",
     )
 
 

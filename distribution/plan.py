@@ -22,8 +22,8 @@ REMOTE_SHELL = "{remote_shell}"
 TEMPORARY = "{temporary}"
 """Stands in a launcher's argv and environment for a folder of its own on its node, which is removed with the run."""
 
-STEP_NODES = "{step_nodes}"
-"""Stands in a launcher's argv for the nodes that Slurm has started the run's agents on, by Slurm's names."""
+SLURM_TASKS = "{slurm_tasks}"
+"""Stands in a launcher's argv for a file with the node of each process, in the order of ranks and by Slurm's names."""
 
 SHARED_MEMORY = "{shared_memory}"
 """Stands there for such a folder in shared memory, below /dev/shm."""
@@ -82,10 +82,20 @@ class LauncherPlan:
     """The variable by which it tells a process its rank."""
     wants_host_name: bool = False
     """Whether its part on each node has to see the node's id as the host's name."""
-    is_srun: bool = False
-    """Whether Slurm starts the processes, which then have to find their node's agent by themselves."""
+    slurm_tasks: tuple[int, ...] = ()
+    """How many processes Slurm starts on each of the run's nodes, if it does so."""
     is_elastic: bool = False
     """Whether it decides itself which rank a process has, from the nodes that are there."""
+
+    @property
+    def is_srun(self) -> bool:
+        """Say whether Slurm starts the processes, which then have to find their node's agent by themselves."""
+        return bool(self.slurm_tasks)
+
+    @property
+    def called(self) -> str:
+        """Give the name that people know it by."""
+        return "srun" if self.is_srun else self.kind.value
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,7 @@ def _mpi_launcher(job: _Job, node: Node) -> LauncherPlan:
         sets=rank_variables(mpirun.flavour).prefixes,
         rank_name=rank_variables(mpirun.flavour).rank,
         wants_host_name=needs_own_host_name(mpirun.flavour, nodes),
-        is_srun=is_started_by_slurm(mpirun.flavour),
+        slurm_tasks=tuple(node.slots for node in nodes) if is_started_by_slurm(mpirun.flavour) else (),
     )
 
 

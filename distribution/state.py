@@ -136,7 +136,7 @@ class Policy:
     launcher_restarts: int = 0
     """How often torchrun may restart its ranks by itself."""
     launcher: str = "the launcher"
-    """What starts the processes, where the agents don't: torchrun or mpirun."""
+    """What starts the processes, where the agents don't: torchrun, mpirun or srun."""
     one_launcher: bool = False
     """Whether node 0's launcher starts the processes of all nodes."""
     min_nodes: int | None = None

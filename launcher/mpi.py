@@ -16,13 +16,21 @@ _ANSWER_LIMIT = 20.0
 """Seconds an mpirun may take to say its version; one that needs more is stuck."""
 
 
-def find_mpirun(spec: JobSpec) -> Mpirun | None:
-    """Find the mpirun of a job of type mpi: the one it names, else the first in the job's PATH."""
+def find_mpirun(spec: JobSpec, *, has_srun: bool = True) -> Mpirun | None:
+    """Find the mpirun of a job of type mpi: the one it names, else the first in the job's PATH.
+
+    `has_srun` says whether the run's agents are tasks of Slurm's, so that its ranks may be.
+    """
     if not isinstance(spec.distribution, Mpi):
         return None
     path = _path(spec.options.mpirun)
     mpirun = mpi_flavour(path, _answer(path, "--version"))
     if mpirun.flavour is Flavour.SRUN:
+        if not has_srun:
+            raise UserError(
+                f"{mpirun.path} starts the ranks as a step of a job of Slurm's, and this run will be none; "
+                "submit to a compute target of type slurm, or leave out regiment.mpirun"
+            )
         check_pmix(mpirun, _answer(path, "--mpi=list"))
     return mpirun
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from regiment.distribution.mpirun import is_started_by_slurm
 from regiment.distribution.tasks import node_slots
 from regiment.jobs.changes import changing
 from regiment.jobs.current_form import command_text
@@ -92,12 +91,7 @@ def submit(
             "target of type slurm"
         )
     check_files(spec.instance_count)
-    mpirun = find_mpirun(spec)
-    if mpirun is not None and is_started_by_slurm(mpirun.flavour):
-        raise UserError(
-            f"{mpirun.path} starts the ranks as a step of a job of Slurm's, and this run will be none; "
-            "submit to a compute target of type slurm, or leave out regiment.mpirun"
-        )
+    mpirun = find_mpirun(spec, has_srun=False)
     run_id = make_workspace(spec, workspace)
     coordinator = coordinator or CoordinatorProcess(packed_agent(workspace.cache))
     folder, lock, notes = make_run(spec, job_text, workspace, run_id, attached=attached, origin=origin)

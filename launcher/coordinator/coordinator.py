@@ -475,7 +475,7 @@ def _policy(order: Order, plan: Plan) -> Policy:
         grace=options.grace,
         time_limit=order.spec.timeout,
         launcher_restarts=max((launcher.own_restarts for launcher in launchers), default=0),
-        launcher=launchers[0].kind.value if launchers else "the launcher",
+        launcher=launchers[0].called if launchers else "the launcher",
         one_launcher=any(launcher.kind is LauncherKind.MPIRUN for launcher in launchers),
         min_nodes=options.min_nodes,
         restarts=options.restarts,

@@ -12,7 +12,7 @@ from regiment.distribution.mpirun import is_scheduler_variable
 from regiment.distribution.plan import (
     REMOTE_SHELL,
     SHARED_MEMORY,
-    STEP_NODES,
+    SLURM_TASKS,
     TEMPORARY,
     WRAPPER,
     LauncherKind,
@@ -24,7 +24,7 @@ from regiment.distribution.plan import (
 from . import scratch
 from .config import NodeConfig
 from .python_start import GUARD, LEDGER
-from .slurmranks import finding_wrapper, tell_ranks
+from .slurmranks import finding_stand_in, tell_ranks, write_tasks
 from .spawn import shell
 from .tag import TAG
 
@@ -66,8 +66,10 @@ class Programs:
         """Such a folder in shared memory."""
         self.host_name_argv = (config.python, "-I", "-S", config.zip, "hostname", config.node_id)
         """What starts a program that is to see the node's id as the host's name."""
+        self._slurm_tasks = f"{self.temporary}/tasks"
         self._python = config.python
         self._wrapper = (config.python, "-I", "-S", config.zip, "wrapper")
+        self._stand_in = (config.python, "-I", "-S", config.zip, "standin")
 
     def argv(self, process: ProcessPlan) -> list[str]:
         """Give the argv of a process: as planned, with the node's own shell."""
@@ -80,11 +82,11 @@ class Programs:
         """Give the argv of a launcher with the node's own paths in it."""
         wrapper: tuple[str, ...] = _WRAPPER_ANYWHERE if launcher.kind is LauncherKind.MPIRUN else self._wrapper
         if launcher.is_srun:
-            wrapper = finding_wrapper(logs)
+            wrapper = finding_stand_in(logs)
         own = {
             REMOTE_SHELL: self.remote_shell,
             TEMPORARY: self.temporary,
-            STEP_NODES: os.environ.get("SLURM_STEP_NODELIST", ""),
+            SLURM_TASKS: self._slurm_tasks,
         }
         words = [real for word in launcher.argv for real in (wrapper if word == WRAPPER else (word,))]
         for name, value in own.items():
@@ -94,7 +96,9 @@ class Programs:
     def tell_ranks(self, launcher: LauncherPlan, logs: Path) -> None:
         """Let the ranks that Slurm will start here find their way, and what they may share."""
         self._make_folders(launcher)
-        tell_ranks(logs, self.plan.node.index, self.own, self._wrapper)
+        tell_ranks(logs, self.own, self._stand_in)
+        if launcher.argv:
+            write_tasks(self._slurm_tasks, launcher.slurm_tasks)
 
     def environ(self, *layers: Mapping[str, str]) -> dict[str, str]:
         """Give a program's whole environment, `layers` over what all have."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from .spawn import CannotStart, spawn
 from .starts import Starts
 from .stopped import StoppedRanks
 from .witness import Witness
-from .wrapped import launched_rank, launched_variables, number
+from .wrapped import kept_variables, launched_rank, launched_variables, number
 
 if TYPE_CHECKING:
     from .forks import Forks
@@ -52,7 +52,7 @@ class Rank:
     asked: bool = False
     """Whether it was sent a signal to end, by us or by its launcher."""
     wrapper: Channel | None = None
-    """Its wrapper, where a launcher started it."""
+    """Its wrapper, where a launcher started it; where Slurm did, the task that stands in for it."""
     given_rank: int | None = None
     """The rank that its launcher gave it, where that is the launcher's own choice."""
 
@@ -144,20 +144,23 @@ class Ranks:
             return
         self.launchers.start_daemon(order, launcher, self._programs)
 
-    def _start_rank(self, rank: Rank) -> None:
+    def _start_rank(self, rank: Rank, given: Mapping[str, str] | None = None, cpus: tuple[int, ...] = ()) -> None:
+        """Start a process as our own child, with what a launcher has `given` it, on `cpus` if none are planned."""
         programs = self._programs
         assert programs is not None
         argv = programs.argv(rank.plan)
+        environ = programs.environ(rank.plan.environ) if given is None else given
         self._log.write(Kind.EXECUTION, f"starting rank {rank.plan.rank}: {argv}")
         output = self._open_log(rank)
         try:
-            with self._bound_to(rank.plan.cpus):
-                rank.pid = spawn(argv, programs.environ(rank.plan.environ), output, self._terminal_of(rank))
+            with self._bound_to(rank.plan.cpus or cpus):
+                rank.pid = spawn(argv, environ, output, self._terminal_of(rank))
             self._came_up(rank)
             self._stopped_ranks.watch()
         except CannotStart as error:
             os.write(output, f"{error}\n".encode())
             self._ended(rank, error.exit_code, None)
+            self._tell_stand_in(rank, error.exit_code << 8)
         finally:
             os.close(output)
 
@@ -229,6 +232,10 @@ class Ranks:
         return self._programs.plan.launcher if self._programs is not None else None
 
     @property
+    def _is_srun(self) -> bool:
+        return self._launcher_plan is not None and self._launcher_plan.is_srun
+
+    @property
     def _tidy_limit(self) -> float:
         launcher = self._launcher_plan
         return _TIDY_LIMITS[launcher.kind] if launcher is not None else 0.0
@@ -237,18 +244,16 @@ class Ranks:
 
     def wrapper_called(self, channel: Channel, hello: dict[str, Any]) -> bool:
         """Give a wrapper its orders; False if there is nothing for it to do any more."""
-        launcher, given = self._launcher_plan, hello.get("given")
-        if self.stopping or self._programs is None or launcher is None or not isinstance(given, dict):
+        launcher, programs, given = self._launcher_plan, self._programs, hello.get("given")
+        if launcher is None or programs is None or not isinstance(given, dict):
             return False
-        rank = launched_rank(launcher, given, self._ranks)
-        if rank is None or rank.running:
+        rank = self._claimed(channel, launcher, given)
+        if rank is None:
             return False
-        rank.wrapper, rank.pid, rank.ended, rank.asked = channel, None, False, False
-        rank.given_rank = number(given.get("RANK")) if launcher.is_elastic else None
         output = self._open_log(rank)
         order = {
-            "argv": self._programs.argv(rank.plan),
-            "environ": launched_variables(launcher, given, self._programs, rank.plan),
+            "argv": programs.argv(rank.plan),
+            "environ": launched_variables(launcher, given, programs, rank.plan),
             "keeps": launcher.sets,
             "folder": os.getcwd(),
             "cpus": rank.plan.cpus,
@@ -263,8 +268,29 @@ class Ranks:
             os.close(output)
         return True
 
+    def stand_in_called(self, channel: Channel, hello: dict[str, Any]) -> bool:
+        """Start the process that a task of Slurm's stands for; False if there is nothing for it to do any more."""
+        launcher, programs, given, cpus = self._launcher_plan, self._programs, hello.get("given"), hello.get("cpus")
+        if launcher is None or programs is None or not isinstance(given, dict) or not isinstance(cpus, list):
+            return False
+        rank = self._claimed(channel, launcher, given)
+        if rank is None:
+            return False
+        own = launched_variables(launcher, given, programs, rank.plan)
+        self._start_rank(rank, {**kept_variables(launcher, given), **own}, tuple(cpus))
+        return True
+
+    def _claimed(self, channel: Channel, launcher: LauncherPlan, given: dict[str, Any]) -> Rank | None:
+        """Give the process that a launcher means to be at the other end, if it is still to be started."""
+        rank = launched_rank(launcher, given, self._ranks)
+        if self.stopping or rank is None or rank.running:
+            return None
+        rank.wrapper, rank.pid, rank.ended, rank.asked = channel, None, False, False
+        rank.given_rank = number(given.get("RANK")) if launcher.is_elastic else None
+        return rank
+
     def wrapper_said(self, channel: Channel, data: dict[str, Any]) -> None:
-        """Take down what a wrapper reports of its process."""
+        """Take down what a wrapper reports of its process, and what a stand-in was sent."""
         rank = self._rank_of(channel)
         if rank is None:
             return
@@ -295,6 +321,17 @@ class Ranks:
             if self._kill_timer is None:
                 self._kill_abandoned(rank, rank.pid)
             self._loop.call_later(_LATE_REPORTS, lambda: self._end_unseen(rank))
+
+    def _tell_stand_in(self, rank: Rank, status: int) -> None:
+        if rank.wrapper is not None and self._is_srun:
+            rank.wrapper.send({"status": status})
+
+    def stand_in_hung_up(self, channel: Channel) -> None:
+        """Take down that Slurm has ended a process's task; what becomes of the processes shows when srun ends of it."""
+        rank = self._rank_of(channel)
+        if rank is not None:
+            rank.wrapper = None
+            self._log.write(Kind.EXECUTION, f"Slurm has ended the task of rank {rank.plan.rank}")
 
     def _kill_abandoned(self, rank: Rank, pid: int) -> None:
         launcher = self._launcher_plan
@@ -330,6 +367,7 @@ class Ranks:
             for rank in self._ranks.values():
                 if rank.pid == pid:
                     self._ended(rank, *processes.outcome(status), dumped_core=os.WCOREDUMP(status))
+                    self._tell_stand_in(rank, status)
 
     def _ended(self, rank: Rank, exit_code: int | None, signal_name: str | None, *, dumped_core: bool = False) -> None:
         if rank.ended:

@@ -124,7 +124,7 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
                 zip=str(coordinator.zip),
                 python=sys.executable,
                 agent_python=sys.executable,
-                mpirun=find_mpirun(spec),
+                mpirun=find_mpirun(spec, has_srun=bool(task.names)),
                 network=Network(address, key.hex(), certificate, private_key, start_timeout),
                 requeues_left=max(0, spec.options.requeue - requeues) if is_own_job else 0,
             )
