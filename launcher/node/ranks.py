@@ -271,7 +271,9 @@ class Ranks:
     def stand_in_called(self, channel: Channel, hello: dict[str, Any]) -> bool:
         """Start the process that a task of Slurm's stands for; False if there is nothing for it to do any more."""
         launcher, programs, given, cpus = self._launcher_plan, self._programs, hello.get("given"), hello.get("cpus")
-        if launcher is None or programs is None or not isinstance(given, dict) or not isinstance(cpus, list):
+        if launcher is None or not launcher.is_srun or programs is None or not isinstance(given, dict):
+            return False
+        if not isinstance(cpus, list) or not all(isinstance(number, int) for number in cpus):
             return False
         rank = self._claimed(channel, launcher, given)
         if rank is None:
