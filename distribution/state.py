@@ -193,6 +193,8 @@ class State:
     """Lost nodes of which it is not known that nothing of the run is alive there."""
     late_wish: str | None = None
     """Why somebody wants the run to end whose attempt had failed by then; no other attempt follows."""
+    called_off: str | None = None
+    """Why a person wants the run to end, however late that was said: it does not go back into a queue then."""
     preempting: str | None = None
     """Who gave the notice that the scheduler will take the nodes away, once somebody has."""
     noticed: tuple[str, ...] = ()
