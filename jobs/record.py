@@ -86,6 +86,22 @@ class SchedulerRecord:
 
 
 @dataclass(frozen=True)
+class AwayRecord:
+    """The host that has a run's coordinator and its folder, where that is not the machine that submitted it."""
+
+    host: str
+    """As ssh knows it; it is the run's node 0."""
+    python: str
+    """The Python there."""
+    agent: str
+    """The packed agent's name in the workspace's cache: the one that the run was started with."""
+    token: str
+    """What the run is called there, beside runs of the same name from other workspaces."""
+    is_brought: bool = False
+    """Whether the run has ended and all of it is here, and nothing there any more."""
+
+
+@dataclass(frozen=True)
 class NodeRecord:
     """One node of the run and the processes that keep it."""
 
@@ -177,6 +193,8 @@ class RunRecord:
     """The process that keeps a run which has no coordinator."""
     scheduler: SchedulerRecord | None = None
     """Where its nodes come from, if a scheduler gives them."""
+    away: AwayRecord | None = None
+    """Where its coordinator is, if ssh is the only way there; what else is written here is as it was last heard."""
     nodes: tuple[NodeRecord, ...] = ()
     source_directory: str | None = None
     """The folder the code was taken from, as it was given."""

@@ -67,6 +67,11 @@ class Workspace:
         return self.root / "archived-experiments"
 
     @property
+    def away(self) -> Path:
+        """An empty file for each run that goes on on a host that has to be asked about it, called like it."""
+        return self.root / "away"
+
+    @property
     def changes(self) -> Path:
         """Which runs' records have changed, a line each time."""
         return self.root / "changes.log"

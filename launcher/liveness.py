@@ -37,13 +37,13 @@ def keeper_of(record: RunRecord) -> Owner | None:
     """Give the process whose death ends the run: its coordinator, or the one whose code keeps it."""
     if record.owner is not None:
         return record.owner
-    return None if record.coordinator is None else record.coordinator.owner
+    return None if record.coordinator is None or record.away is not None else record.coordinator.owner
 
 
 def as_it_is(record: RunRecord) -> RunRecord:
     """Give the record as it is true now: a run whose keeper died without a word on how it ended has failed."""
-    if record.status.is_terminal:
-        return record
+    if record.status.is_terminal or record.away is not None:
+        return record  # One that is away is as it was heard of last; ssh/bringing.py hears more.
     if record.owner is not None and is_dead(record.owner):
         who = f"process {record.owner.pid} on {record.owner.host}"
         return _failed(record, RunError(f"{who}, which kept the run, ended without completing it"))
@@ -71,7 +71,7 @@ def _failed(record: RunRecord, error: RunError) -> RunRecord:
 
 def connect(record: RunRecord) -> socket.socket | None:
     """Connect to a run's coordinator; None where it has gone or has not come yet."""
-    if record.coordinator is None or record.coordinator.socket is None:
+    if record.coordinator is None or record.coordinator.socket is None or record.away is not None:
         return None
     if record.coordinator.boot_id != processes.boot_id():
         return None  # It is on another machine, or was before this one was started.

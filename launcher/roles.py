@@ -26,6 +26,8 @@ def main() -> None:
         from regiment.launcher.ssh.host import main as run
     elif role == "pipe":
         from regiment.launcher.ssh.host import pipe as run
+    elif role == "errands":
+        from regiment.launcher.ssh.errands import main as run
     elif role == "warm":
         from regiment.launcher.backends.warmpool import main as run
     else:

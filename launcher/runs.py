@@ -103,7 +103,12 @@ def _first_record(run_id: str, experiment: str, new: NewRun, owner: Owner, paren
 
 def read_run(folder: RunFolder) -> RunRecord:
     """Give a run's record as it is true now."""
-    return as_it_is(read_record(folder.record))
+    record = read_record(folder.record)
+    if record.away is not None:
+        from .ssh.bringing import as_brought
+
+        return as_brought(folder, record)
+    return as_it_is(record)
 
 
 def edit_run(folder: RunFolder, edit: Edit) -> RunRecord:
@@ -119,6 +124,12 @@ def edit_run(folder: RunFolder, edit: Edit) -> RunRecord:
 
 def ask(folder: RunFolder, request: Request) -> None:
     """Leave a request for whoever may write the run's record, and see that it is granted; raises UserError if not."""
+    away = read_record(folder.record).away
+    if away is not None and not away.is_brought:
+        from .ssh.bringing import ask_there
+
+        ask_there(folder, away, request)
+        return
     path = leave(folder.requests, request)
     deadline = time.monotonic() + _PATIENCE
     told = False

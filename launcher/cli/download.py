@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from regiment.jobs.errors import UserError
+from regiment.jobs.record import read_record
 from regiment.jobs.words import counted
 from regiment.jobs.workspace import RunFolder, find_workspace
 
@@ -22,6 +23,10 @@ from .output import answer, say
 def download(options: argparse.Namespace) -> int:
     """Copy a run's files; prints where they are."""
     folder = find_workspace(options.workspace, os.environ, Path.cwd()).existing_run(options.run_id)
+    if read_record(folder.record).away is not None:
+        from ..ssh.bringing import bring_results
+
+        bring_results(folder)
     found = _chosen(folder, options)
     if options.list:
         rows = [{"name": artifact.name, "bytes": artifact.size} for artifact in found]

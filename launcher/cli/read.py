@@ -12,15 +12,15 @@ from pathlib import Path
 
 from regiment.jobs.errors import ExitStatus, NodeError, UserError
 from regiment.jobs.journal import read_journal
-from regiment.jobs.record import RunRecord, read_record
+from regiment.jobs.record import RunRecord
 from regiment.jobs.requests import Cancel, Rejoin
 from regiment.jobs.workspace import RunFolder, Workspace, find_workspace
 
 from ..details import details, process_rows
 from ..family import family_trees
 from ..listing import find_descendants
-from ..liveness import as_it_is, connect, is_over
-from ..runs import ask
+from ..liveness import connect, is_over
+from ..runs import ask, read_run
 from ..view.plain import PlainView
 from ..viewer import Viewer
 from ..waiting import wait_for_end
@@ -36,7 +36,7 @@ def _workspace(options: argparse.Namespace) -> Workspace:
 
 def _run(options: argparse.Namespace) -> tuple[RunFolder, RunRecord]:
     folder = _workspace(options).existing_run(options.run_id)
-    return folder, as_it_is(read_record(folder.record))
+    return folder, read_run(folder)
 
 
 def show(options: argparse.Namespace) -> int:
@@ -70,7 +70,7 @@ def _check_timeline_flags(options: argparse.Namespace) -> None:
 
 def _show_difference(options: argparse.Namespace, known: tuple[RunFolder, RunRecord]) -> None:
     other = _workspace(options).existing_run(options.diff)
-    reference = (other, as_it_is(read_record(other.record)))
+    reference = (other, read_run(other))
     if options.timeline:
         from .timeline import show_timeline_difference
 
@@ -89,8 +89,14 @@ def _family(options: argparse.Namespace, record: RunRecord) -> list[tuple[int, R
 
 def wait(options: argparse.Namespace) -> int:
     """Wait until a run has ended; gives its exit status."""
-    folder, _ = _run(options)
-    record = wait_for_end(folder, math.inf if options.timeout is None else time.monotonic() + options.timeout)
+    folder, record = _run(options)
+    deadline = math.inf if options.timeout is None else time.monotonic() + options.timeout
+    if record.away is None:
+        record = wait_for_end(folder, deadline)
+    else:
+        from ..detached.person import FarLooker
+
+        record = FarLooker(folder, lambda text: say(f"regiment: {text}")).wait(deadline)
     if not is_over(record):
         raise NodeError(f"run {record.run_id} is still {record.status.value} after {options.timeout:g} s")
     if record.error is not None:
@@ -155,12 +161,17 @@ def logs(options: argparse.Namespace) -> int:
 
         status = Onlooker(folder, lambda text: say(f"regiment: {text}")).show(view)
         return status if status > 128 else 0
+    if options.follow and record.away is not None and not is_over(record):
+        from ..detached.person import FarLooker
+
+        status = FarLooker(folder, lambda text: say(f"regiment: {text}")).show(view)
+        return status if status > 128 else 0
     connection = None
     while options.follow and not record.status.is_terminal and connection is None:
         connection = connect(record)
         if connection is None:
             time.sleep(_MOMENT)
-            record = as_it_is(read_record(folder.record))
+            record = read_run(folder)
     if connection is None:
         _print_what_is_there(folder, view)
         return 0

@@ -24,6 +24,8 @@ from .request import Request, check_interactive, check_prefix_program, read_requ
 if TYPE_CHECKING:
     from regiment.distribution.slurm.allocation import Allocation
 
+    from ..coordinator.hosts import Hosts
+
 
 def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> int:
     """Run a job and show it until it ends, or leave it running; by a coordinator that may have been started already."""
@@ -50,10 +52,13 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
     workspace = workspace_of(options)
     hosts = hosts_of(options, request.compute, request.spec.instance_count)
 
-    if hosts is not None and options.detach:
-        say("regiment: the run's coordinator is on this machine, which has to stay until it ends", quiet=options.quiet)
     if hosts is not None and options.interactive is not None:
         raise UserError("--interactive: a process on a host has no terminal here; run it here, without hosts")
+
+    if hosts is not None and options.detach:
+        if coordinator is not None:
+            coordinator.dismiss()  # The run's own is going to be on its first host.
+        return _leave_to_hosts(request, options, hosts)
 
     def start(terminal: Terminal | None = None) -> Submission:
         submission = submit(
@@ -84,6 +89,20 @@ def run(options: argparse.Namespace, coordinator: CoordinatorProcess | None) -> 
         code = read_record(folder.record).job_exit_code
         return status if code is None else code
     return status
+
+
+def _leave_to_hosts(request: Request, options: argparse.Namespace, hosts: Hosts) -> int:
+    from ..detached.submission import leave_to_hosts
+
+    def tell(text: str) -> None:
+        say(f"regiment: {text}", quiet=options.quiet)
+
+    left = leave_to_hosts(request.spec, request.text, workspace_of(options), hosts, tell)
+    for note in left.notes:
+        tell(note)
+    tell(f"run {left.folder.run_id} is left to its hosts; {hosts.names[0]} has its coordinator")
+    print(left.folder.run_id)
+    return 0
 
 
 def _run_on_slurm(request: Request, options: argparse.Namespace) -> int:

@@ -46,6 +46,10 @@ def list_runs(options: argparse.Namespace) -> int:
     from ..listing import find_runs
 
     workspace = _workspace(options)
+    if workspace.away.is_dir():
+        from ..ssh.bringing import bring_all
+
+        bring_all(workspace)
     wanted, limit = _wanted(options, workspace), _limit(options)
     found = find_runs(workspace, wanted, None if limit is None else limit + 1, lambda text: say(f"regiment: {text}"))
     if limit is not None and len(found) > limit:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import random
 import socket
 import ssl
 import time
 from collections.abc import Callable
+from typing import Protocol
 
-from regiment.distribution.places.place import Place
 from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import NodeError
 
@@ -25,6 +27,30 @@ _REFUSAL_LIMIT = 30.0
 """Seconds for which whoever answers may have another key: an earlier run's coordinator may still be at its end."""
 
 
+class Way(Protocol):
+    """What has to be known to dial: a node's place, or as much of it."""
+
+    @property
+    def rank(self) -> int:
+        """The node's own."""
+
+    @property
+    def host(self) -> str:
+        """Node 0's name or address."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+
+    @property
+    def master(self) -> str:
+        """Both of these, for people."""
+
+
+_NO_WAY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES})
+"""Errors that say that nobody listens there, or that no way leads there."""
+
+
 @dataclass(frozen=True)
 class Connection:
     """A proven connection to the coordinator."""
@@ -34,8 +60,10 @@ class Connection:
     """This node's own, on the interface that faces the coordinator."""
 
 
-def dial(place: Place, key: bytes, limit: float, say: Callable[[str], None]) -> Connection:
-    """Dial node 0 until it answers, for at most `limit` seconds.
+def dial(
+    place: Way, key: bytes, limit: float, say: Callable[[str], None], no_way_limit: float = math.inf
+) -> Connection:
+    """Dial node 0 until it answers, for at most `limit` seconds; `no_way_limit` of them if no way leads there.
 
     Raises:
         NodeError: it never did, or does not hold the run's key.
@@ -55,6 +83,7 @@ def dial(place: Place, key: bytes, limit: float, say: Callable[[str], None]) -> 
         except OSError as error:
             now, refused_at = time.monotonic(), None
             reason = str(error.strerror or error)
+            limit = min(limit, no_way_limit) if error.errno in _NO_WAY else limit
         left = began + limit - now
         if left <= 0:
             raise NodeError(
@@ -68,7 +97,7 @@ def dial(place: Place, key: bytes, limit: float, say: Callable[[str], None]) -> 
         pause = min(pause * 1.6, _LONGEST_PAUSE)
 
 
-def _attempt(place: Place, key: bytes, limit: float) -> Connection:
+def _attempt(place: Way, key: bytes, limit: float) -> Connection:
     deadline = time.monotonic() + limit
     plain = socket.create_connection((place.host, place.port), timeout=limit)
     try:

@@ -89,6 +89,11 @@ class Relay:
         self._loop.run()
         return int(ExitStatus.NODE_ERROR) if self._status is None else self._status
 
+    @property
+    def has_heard_the_end(self) -> bool:
+        """Say whether it ended because it was told to, and not because nothing came any more."""
+        return self._status is not None
+
     def _join(self) -> joining.Join:
         return joining.Join(
             protocol=joining.PROTOCOL,

@@ -32,7 +32,7 @@ class OwnFolder:
         self._folder = folder = own_folder(config.root, config.sharing.life).root
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self._cache = ContentCache(f"{os.path.dirname(os.path.dirname(config.root))}/cache")
-        self._receiver = Receiver(folder, _base_of, cache=self._cache)
+        self._receiver = Receiver(folder, base_of, cache=self._cache)
         self._mirror = Mirror(loop, folder, send_line)
         self._is_due = False
         self._is_kept = False
@@ -62,7 +62,7 @@ class OwnFolder:
         plan = order.plan
         if plan is None:
             return order
-        sent = [_sent(self._folder / "inputs" / str(i), item.is_file) for i, item in enumerate(plan.data.inputs)]
+        sent = [sent_input(self._folder / "inputs" / str(i), item.is_file) for i, item in enumerate(plan.data.inputs)]
         inputs = (
             item if path is None else replace(item, source=path)
             for item, path in zip(plan.data.inputs, sent, strict=True)
@@ -116,12 +116,13 @@ class OwnFolder:
         self._send_line(encode(to_plain(Taken(receiver.taken, receiver.problems(), receiver.missing()))))
 
 
-def _base_of(form: Form, names: tuple[str, ...]) -> int | None:
+def base_of(form: Form, names: tuple[str, ...]) -> int | None:
+    """Say which of the coordinator's files may be written: those of the snapshot, and of inputs."""
     base = {"code": 1, "inputs": 2}.get(names[0])
     return base if base is not None and len(names) >= base and form not in (Form.GROWN, Form.GONE) else None
 
 
-def _sent(folder: Path, is_file: bool) -> str | None:
+def sent_input(folder: Path, is_file: bool) -> str | None:
     """Give where an input is that was sent."""
     if not folder.is_dir():
         return None

@@ -15,7 +15,7 @@ MARK = b"REGIMENT-HOST "
 """What our own lines begin with: a host's shell may print whatever it likes before."""
 
 
-def main(name: str, digest: str, size: int) -> None:
+def main(name: str, digest: str, size: int, role: str) -> None:
     """Become the host's part of Regiment, from the packed agent of that name.
 
     The name is that of its sources; what comes has the SHA-256 `digest`, which compiled code never has twice.
@@ -29,7 +29,7 @@ def main(name: str, digest: str, size: int) -> None:
             _write(path, _read(size), digest)
     except OSError as error:
         sys.exit(f"regiment: cannot keep its agent in {error.filename or 'the cache'}: {error.strerror}")
-    os.execv(sys.executable, [sys.executable, "-I", "-S", path, "host"])
+    os.execv(sys.executable, [sys.executable, "-I", "-S", path, role])
 
 
 def _cache() -> str:

@@ -46,11 +46,11 @@ class Payload:
     """What is sent before anything is heard."""
 
 
-def payload(zip_path: str) -> Payload:
-    """Read the packed agent."""
+def payload(zip_path: str, role: str = "host") -> Payload:
+    """Read the packed agent, of which the host is to become that role."""
     data = Path(zip_path).read_bytes()
     name, digest = Path(zip_path).name, hashlib.sha256(data).hexdigest()
-    return Payload(data, f"{_bootstrap()}\n\nmain({name!r}, {digest!r}, {len(data)})\n".encode())
+    return Payload(data, f"{_bootstrap()}\n\nmain({name!r}, {digest!r}, {len(data)}, {role!r})\n".encode())
 
 
 def first_call(environ: Mapping[str, str], host: str, python: str, size: int) -> list[str]:

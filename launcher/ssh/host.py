@@ -33,7 +33,7 @@ def main() -> None:
     listener = listen(path)
     if os.fork() == 0:
         try:
-            _leave_caller()
+            leave_caller()
             status = _serve(listener)
         finally:
             scratch.remove_sockets(folder)
@@ -50,7 +50,8 @@ def pipe() -> None:
 # --- the relay --------------------------------------------------------------------------------------
 
 
-def _leave_caller() -> None:
+def leave_caller() -> None:
+    """Be of no session, and hold none of its files."""
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
@@ -71,17 +72,22 @@ def _serve(listener: socket.socket) -> int:
             cable.attach(connection)
 
     loop.on_read(listener.fileno(), take)
-    address = _own_address()
-    for name in _OF_CALL:
-        os.environ.pop(name, None)
+    address = own_address()
+    forget_call()
     relay = Relay("the coordinator", cable.end, address, Path(sys.argv[0]).absolute(), None, _quiet, loop)
     return relay.run()
 
 
-def _own_address() -> str:
+def own_address() -> str:
     """Give the address that whoever called has reached this host at."""
     words = os.environ.get("SSH_CONNECTION", "").split()
     return words[2].partition("%")[0] if len(words) == 4 else "127.0.0.1"
+
+
+def forget_call() -> None:
+    """Take what sshd says of this connection out of the environment, which the job gets."""
+    for name in _OF_CALL:
+        os.environ.pop(name, None)
 
 
 def _nothing() -> None:

@@ -175,6 +175,14 @@ class Bed:
         """Put it in again."""
         self.hosts[name].network("link set eth0 up")
 
+    def unplug(self) -> None:
+        """Take out the cable of the machine that submits."""
+        subprocess.run(("ip", "link", "set", self.link, "down"), check=True)
+
+    def plug_in(self) -> None:
+        """Put it in again."""
+        subprocess.run(("ip", "link", "set", self.link, "up"), check=True)
+
     def end(self) -> None:
         """End all and take away what was made for them."""
         for machine in reversed(self.machines):

@@ -1,0 +1,1 @@
+"""Runs on hosts that nobody waits for: the hosts keep them, and are asked about them."""
