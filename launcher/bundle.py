@@ -56,6 +56,7 @@ _PARTS = (
     "launcher/indexplace.py",
     "launcher/join/__init__.py",
     "launcher/join/dialing.py",
+    "launcher/join/giving.py",
     "launcher/join/relay.py",
     "launcher/join/stopgrace.py",
     "launcher/listing.py",

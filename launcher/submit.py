@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from regiment.distribution.spreading import FEWEST_NODES
 from regiment.distribution.tasks import node_slots
 from regiment.jobs.changes import changing
 from regiment.jobs.current_form import command_text
@@ -106,7 +107,7 @@ def submit(
         mpirun=mpirun,
         terminal=terminal,
         network=joining.network if joining else None,
-        hosts=hosts,
+        hosts=with_credentials(hosts) if hosts else None,
     )
     with lock:
         listener = joining.listener if joining else None
@@ -170,6 +171,17 @@ def _take_code(spec: JobSpec, workspace: Workspace, folder: RunFolder) -> tuple[
 
     with fetched(str(spec.code_url), workspace.cache) as code:
         return take(code)
+
+
+def with_credentials(hosts: Hosts) -> Hosts:
+    """Let hosts pass the snapshot on to each other, where there are enough of them and this Python can make keys."""
+    if len(hosts.names) < FEWEST_NODES or importlib.util.find_spec("cryptography") is None:
+        return hosts
+    from .join.certificate import make_certificate
+    from .node.passing import Credentials
+    from .node.runkey import KEY_BYTES
+
+    return replace(hosts, credentials=Credentials(os.urandom(KEY_BYTES).hex(), *make_certificate()))
 
 
 def check_launcher(spec: JobSpec) -> None:

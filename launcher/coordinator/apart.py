@@ -15,8 +15,10 @@ from ..node.apart import own_folder
 from ..node.channel import encode
 from ..node.loop import Loop
 from ..node.parts import Form, Outflow, Part, Taken
+from ..node.passing import GetFrom, Give, Giving, Got
 from ..node.receiving import Receiver
 from .provisions import Found, Provisions
+from .spreading import Spreading
 
 _OWN_LOG = re.compile(r"\d\d_[\w.-]+\.txt")
 _RANK_LOG = re.compile(r"attempts/\d+/azureml-logs/(?:[\w.-]+/)?70_driver_log(?:_(\d+))?\.txt")
@@ -38,12 +40,18 @@ class ApartNode:
         note: Callable[[str], None],
         on_log: Callable[[int, int], None],
         on_failure: Callable[[str], None],
+        spreading: Spreading,
     ) -> None:
         """Serve a node that has said hello.
 
         `note` hears what a person should know, `on_log` the size that a rank's log has grown to here, `on_failure`
         why the node is of no use.
         """
+        self._spreading = spreading
+        self._gets_from_others = False
+        self._held: list[str] = []
+        """What it lacks and gets from another node."""
+        self._is_getting = False
         self._run_folder = folder
         self._on_failure = on_failure
         self._provisions: Provisions | None = None
@@ -53,13 +61,13 @@ class ApartNode:
         self.folder = own_folder(hello.root, life)
         """The run folder as the node has it."""
         self._loop = loop
-        self._node_id = f"node-{hello.node}"
+        self.rank, self.name, self.address = hello.node, f"node-{hello.node}", hello.address
         self._host = hello.host
         self._root = hello.root
         self._send_line = send_line
         self._note = note
         self._on_log = on_log
-        bases = _bases(hello.node, self._node_id, count)
+        bases = _bases(hello.node, self.name, count)
         self.receiver = Receiver(folder.root, lambda form, names: _base_of(bases, form, names), keeps="attempts/")
         self._is_due = False
         self._is_told = False
@@ -72,6 +80,10 @@ class ApartNode:
                 self._take(messages.unpack(Part, data))
             case "taken":
                 self._went(messages.unpack(Taken, data))
+            case "giving":
+                self._spreading.gives(self, messages.unpack(Giving, data))
+            case "got":
+                self._got(messages.unpack(Got, data))
             case "collected":
                 self._has_all = True
                 self._say_dropped()
@@ -107,11 +119,34 @@ class ApartNode:
         self._source = iter(())
         self._then = None
 
+    def say(self, message: Give | GetFrom) -> None:
+        """Tell the node's agent from where the snapshot comes, or that others come for it."""
+        self._send_line(encode(to_plain(message)))
+
+    def get_from_here(self) -> None:
+        """Send what it has waited for to get from another node."""
+        held, self._held = self._held, []
+        self._is_getting = False
+        if self._then is not None and self._provisions is not None:
+            self._source = chain(self._source, self._provisions.contents(tuple(held)))
+            self._send_more()
+
+    def _got(self, message: Got) -> None:
+        if self._then is None:
+            return  # The run is being stopped.
+        asked = frozenset(self._held)
+        self._held = [path for path in message.missing if path in asked]
+        if self._held:
+            self._spreading.failed(self, message.reason, len(self._held))
+        self.get_from_here()
+
     def _begin(self, found: Found) -> None:
         parts, problem = found
         if problem is not None:
             self._on_failure(f"the job's files cannot be read: {problem}")
         elif self._then is not None:
+            size = sum(part.offset for part in parts if part.form is Form.KNOWN)
+            self._gets_from_others = self._spreading.takes(self, size)
             self._source = iter(parts)
             self._send_more()
 
@@ -121,7 +156,10 @@ class ApartNode:
             self._on_failure(f"the job's files could not be written on {self._host}: {message.problems[0]}")
             self.provide_no_more()
         if self._then is not None and self._provisions is not None:
-            self._source = chain(self._source, self._provisions.contents(message.missing))
+            from_others = {path for path in message.missing if self._gets_from_others and path.startswith("code/")}
+            self._held += sorted(from_others)
+            rest = tuple(path for path in message.missing if path not in from_others)
+            self._source = chain(self._source, self._provisions.contents(rest))
             self._send_more()
 
     def _send_more(self) -> None:
@@ -132,31 +170,38 @@ class ApartNode:
             self._on_failure(f"the job's files cannot be read: {error}")
             self.provide_no_more()
         self._outflow.flush()
-        if self._outflow.is_empty and self._then is not None:
-            then, self._then = self._then, None
-            then()
+        if not self._outflow.is_empty or self._then is None or self._is_getting:
+            return
+        if self._held:
+            self._is_getting = True
+            self._spreading.wants(self)
+            return
+        then, self._then = self._then, None
+        then()
+        self._spreading.has_all(self)
 
     def end(self) -> None:
         """Say what is missing, if something may be: the node is lost."""
+        self._spreading.lost(self)
         self.receiver.end()
         if self._has_all or not self.receiver.taken:
             return
         partial = f", one in part ({self.receiver.partial})" if self.receiver.partial else ""
         self._note(
-            f"{self._node_id} was lost before all that it wrote had come: of its files {self.receiver.files} whole"
+            f"{self.name} was lost before all that it wrote had come: of its files {self.receiver.files} whole"
             f"{partial}; what is left of the rest is in {self._root} on {self._host}"
         )
 
     def _say_dropped(self) -> None:
         if self.receiver.dropped:
-            self._note(f"{self.receiver.dropped} bytes of the logs of {self._node_id} were not kept")
+            self._note(f"{self.receiver.dropped} bytes of the logs of {self.name} were not kept")
 
     def _say_taken(self) -> None:
         self._is_due = False
         problems = self.receiver.problems()
         if problems and not self._is_told:
             self._is_told = True
-            self._note(f"{self._node_id}: not all that it wrote could be kept; {problems[0]}")
+            self._note(f"{self.name}: not all that it wrote could be kept; {problems[0]}")
         self._send_line(encode(to_plain(Taken(self.receiver.taken, problems))))
 
 

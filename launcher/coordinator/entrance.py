@@ -6,7 +6,6 @@ nothing that it sends is read but that line.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import sys
@@ -17,7 +16,7 @@ from regiment.jobs.dataclass import dataclass
 
 from ..node.loop import Loop
 from ..node.proof import MAX_LINE, CoordinatorProof, Proven, Unproven
-from ..node.tls import TlsStream, fingerprint, tune
+from ..node.tls import TlsStream, fingerprint, shows, tune
 from .network import Network
 
 PATIENCE = 5.0
@@ -224,13 +223,4 @@ class _Dropped:
 
 def server_context(network: Network) -> ssl.SSLContext:
     """Give the settings of whoever shows the run's certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.num_tickets = 0  # Nobody resumes a session, and making tickets takes longer than the handshake's rest.
-    # Python takes certificates from files only; this one is on no disk.
-    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    with open(descriptor, "wb") as file:
-        file.write((network.certificate + network.private_key).encode())
-        file.flush()
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    return context
+    return shows(network.certificate, network.private_key)

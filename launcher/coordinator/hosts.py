@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from regiment.jobs.dataclass import dataclass
 
+from ..node.passing import Credentials
+
 START_LIMIT = 60.0
 """Seconds that each host has from its first call until its node is there."""
 
@@ -17,3 +19,5 @@ class Hosts:
     python: str
     """The Python on all of them, which runs the job's processes too."""
     limit: float = START_LIMIT
+    credentials: Credentials | None = None
+    """By what the nodes know each other when they pass the snapshot on; None where they don't."""

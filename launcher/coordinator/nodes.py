@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .apart import ApartNode
     from .asked import Asked
     from .provisions import Provisions
+    from .spreading import Spreading
 
 _LEASE = 1.0
 """Seconds an agent of this machine waits for a coordinator that is gone; nobody re-dials it here."""
@@ -92,6 +93,7 @@ class Nodes:
         self._apart: dict[int, ApartNode] = {}
         """Those that do not see the run folder."""
         self._provisions: Provisions | None = None
+        self._spreading: Spreading | None = None
         self._token = os.urandom(8).hex() if backend.may_be_apart else ""
         self.has_new_places = False
         """Whether a node has come since that was last set to False whose folders are not where they were planned."""
@@ -356,7 +358,17 @@ class Nodes:
             lambda text: self._recorder.note("warning", text),
             self._on_log,
             lambda reason: self._happened(events.NodeFailed(index, reason)),
+            self._spreads(),
         )
+
+    def _spreads(self) -> Spreading:
+        if self._spreading is None:
+            from .spreading import Spreading, credentials_of
+
+            self._spreading = Spreading(
+                credentials_of(self._order), self._count, lambda text: self._recorder.note("warning", text)
+            )
+        return self._spreading
 
     def _answer(self, index: int, question: messages.JobAsks) -> None:
         """Answer what a process of the job asks; most jobs ask nothing, and spare their coordinator the import."""

@@ -18,7 +18,9 @@ from .contentcache import ContentCache
 from .loop import Loop
 from .mirror import Abandoned, Mirror
 from .parts import Form, Part, Taken
+from .passing import GetFrom, Give
 from .receiving import Receiver
+from .spread import Spread
 
 
 class OwnFolder:
@@ -33,6 +35,7 @@ class OwnFolder:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self._cache = ContentCache(f"{os.path.dirname(os.path.dirname(config.root))}/cache")
         self._receiver = Receiver(folder, base_of, cache=self._cache)
+        self._spread = Spread(loop, folder, config.address, self._cache, base_of, send_line)
         self._mirror = Mirror(loop, folder, send_line)
         self._is_due = False
         self._is_kept = False
@@ -53,6 +56,10 @@ class OwnFolder:
                 if not self._is_due:
                     self._is_due = True
                     self._loop.post(self._say_taken)
+            case "give":
+                self._spread.give(messages.unpack(Give, data))
+            case "getFrom":
+                self._spread.get(messages.unpack(GetFrom, data), self._receiver.asked_for)
             case _:
                 return False
         return True
@@ -105,6 +112,7 @@ class OwnFolder:
     def remove(self) -> None:
         """Take the node's folder away, unless something in it is nowhere else."""
         self._mirror.abandon()
+        self._spread.end()
         self._cache.tidy()
         if not self._is_kept:
             scratch.remove(self._config.root)

@@ -77,8 +77,8 @@ class Receiver:
         self._base_of = base_of
         self._cache = cache
         self._missing: list[str] = []
-        self._asked_for: set[str] = set()
-        """Known files that are to be kept in the cache when they have come."""
+        self.asked_for: dict[str, str] = {}
+        """Known files that are to be kept in the cache when they have come, with their hashes."""
         self._keeps = keeps
         self._growing: dict[str, _Growing] = {}
         self._unfinished: _Unfinished | None = None
@@ -141,6 +141,13 @@ class Receiver:
         except OSError as error:
             self._has_problem(f"{unfinished.path}: {error.strerror}")
         finally:
+            _close(unfinished)
+
+    def discard(self) -> None:
+        """Leave nothing of an unfinished file: it comes from somebody else."""
+        unfinished, self._unfinished = self._unfinished, None
+        if unfinished is not None:
+            os.unlink(unfinished.temporary, dir_fd=unfinished.folder)
             _close(unfinished)
 
     def _has_problem(self, text: str) -> None:
@@ -239,7 +246,7 @@ class Receiver:
             os.unlink(source)
         else:
             os.rename(source, place)
-            if self._cache is not None and part.path in self._asked_for:
+            if self._cache is not None and part.path in self.asked_for:
                 self._cache.keep(place, part)
         self.files += 1
         self._unfinished = None
@@ -253,7 +260,7 @@ class Receiver:
         folder = self._folder_of(part.path)
         try:
             if self._cache is None or not self._cache.place(part, _in(folder, os.path.basename(part.path))):
-                self._asked_for.add(part.path)
+                self.asked_for[part.path] = part.digest or ""
                 self._missing.append(part.path)
         finally:
             os.close(folder)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.clusters.slurm.cluster import Machine
 
-HOSTS = 3
+HOSTS = 6
 _PROGRAMS = ("sshd", "ssh", "ssh-keygen", "setpriv", "unshare", "nsenter", "ip")
 _SSHD = """
 Port 22
@@ -174,6 +174,11 @@ class Bed:
     def mend(self, name: str) -> None:
         """Put it in again."""
         self.hosts[name].network("link set eth0 up")
+
+    @property
+    def bytes_sent(self) -> int:
+        """How much the machine that submits has sent to all hosts together."""
+        return int(Path(f"/sys/class/net/{self.link}/statistics/tx_bytes").read_text())
 
     def unplug(self) -> None:
         """Take out the cable of the machine that submits."""

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from regiment.jobs.workspace import RunFolder
 from regiment.launcher.coordinator.apart import ApartNode
+from regiment.launcher.coordinator.spreading import Spreading
 from regiment.launcher.node.contentcache import ContentCache
 from regiment.launcher.node.loop import Loop
 from regiment.launcher.node.messages import AgentHello
@@ -53,7 +54,7 @@ def sender(root: Path, index: int = 1, count: int = 2) -> Sender:
     hello = AgentHello(1, index, 1, 1, "h", "a", (), (), "b", root="/node")
     try:
         ignore = lambda *words: None  # noqa: E731
-        node = ApartNode(loop, folder, hello, 0, count, ignore, ignore, ignore, ignore)
+        node = ApartNode(loop, folder, hello, 0, count, ignore, ignore, ignore, ignore, Spreading(None, count, ignore))
         return Sender(node.receiver)
     finally:
         loop.close()
