@@ -47,6 +47,37 @@ class FenceNode:
 
 
 @dataclass(frozen=True)
+class AwaitEnd:
+    """Say that what a lost node ran is waited for: it ends by itself."""
+
+    node: int
+    until: float
+    """When it has, by the clock that decisions are made with."""
+
+
+@dataclass(frozen=True)
+class AskNode:
+    """Ask a node whether it is there."""
+
+    node: int
+    question: int
+
+
+@dataclass(frozen=True)
+class LetStart:
+    """Let a node's elastic launcher start what it wants to."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class MeetAgain:
+    """Have a node's elastic launcher start its processes again, and so those of all others."""
+
+    node: int
+
+
+@dataclass(frozen=True)
 class SignalNode:
     """Send a signal to each of a node's processes, once, and not to what those have started."""
 
@@ -107,6 +138,10 @@ Action = (
     | StartNodeProcesses
     | StopNode
     | FenceNode
+    | AwaitEnd
+    | AskNode
+    | LetStart
+    | MeetAgain
     | SignalNode
     | JudgeAttempt
     | EndAttempt

@@ -12,6 +12,8 @@ class NodeUp:
     """A node's agent has said hello."""
 
     node: int
+    is_same_place: bool = False
+    """Whether it is where an earlier life of the node was that was lost; it has waited there for the end of that."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,24 @@ class NodeFenced:
 
     node: int
     is_clean: bool
-    """Whether nothing of the run is alive there."""
+    """Whether nothing of the run is alive there, or will be."""
+    ends_by: float | None = None
+    """When that is so, where the node cannot be reached and ends by itself what it runs; None for now."""
+
+
+@dataclass(frozen=True)
+class LauncherAsks:
+    """A node's elastic launcher wants to start processes."""
+
+    node: int
+
+
+@dataclass(frozen=True)
+class NodeAnswered:
+    """A node has answered the question whether it is there."""
+
+    node: int
+    question: int
 
 
 @dataclass(frozen=True)
@@ -167,6 +186,8 @@ Event = (
     | NodeCollected
     | NodeGone
     | NodeFenced
+    | LauncherAsks
+    | NodeAnswered
     | AttemptJudged
     | AttemptBegun
     | PreemptionNoticed

@@ -78,6 +78,17 @@ class Process:
     """Whether it is to join an elastic run that goes on without it, and has not started yet."""
 
 
+@dataclass(frozen=True)
+class Lease:
+    """A lost node that cannot be reached, and may still run what it ran."""
+
+    node: int
+    until: float
+    """When that has ended by itself."""
+    is_told: bool = False
+    """Whether it was said that this is waited for."""
+
+
 class ProcessKind(NamedTuple):
     """What most decisions look at of a process; there are few kinds, however many processes."""
 
@@ -144,6 +155,8 @@ class Policy:
     world_size: int = 1
     restarts: Restarts = field(default_factory=Restarts)
     early_exit: EarlyExit = field(default_factory=EarlyExit)
+    may_requeue: bool = False
+    """Whether a scheduler may be asked to begin the run again, on nodes of its own choice."""
     preemption_grace: float | None = None
     """How long processes may run after a preemption notice; None for as long as they are let."""
 
@@ -191,6 +204,14 @@ class State:
     """When the next attempt begins, between two."""
     unfenced: frozenset[int] = frozenset()
     """Lost nodes of which it is not known that nothing of the run is alive there."""
+    leases: tuple[Lease, ...] = ()
+    """Lost nodes of which that is known to come about by itself, and when; nothing is started before."""
+    asking: frozenset[int] = frozenset()
+    """Nodes whose elastic launchers wait until they may start processes."""
+    question: int = 0
+    """Number of the last question to all nodes whether they are there."""
+    unanswered: frozenset[int] = frozenset()
+    """Nodes that have not answered it."""
     late_wish: str | None = None
     """Why somebody wants the run to end whose attempt had failed by then; no other attempt follows."""
     called_off: str | None = None
@@ -214,6 +235,9 @@ class State:
         times = [self.patience_until]
         if self.phase is Phase.RUNNING:
             times += [self.settled_at, self.early_warning_at, self.early_failure_at]
+        waits = (Phase.PREPARING, Phase.RUNNING, *((Phase.RELEASING,) if self.policy.may_requeue else ()))
+        if self.leases and self.phase in waits:
+            times.append(min(lease.until for lease in self.leases))
         if self.phase is Phase.BETWEEN:
             times.append(self.resume_at)
         if self.phase in BEFORE_END or self.phase is Phase.BETWEEN:

@@ -16,7 +16,9 @@ from ..events import (
     AttemptBegun,
     AttemptJudged,
     Event,
+    LauncherAsks,
     LauncherExited,
+    NodeAnswered,
     NodeCollected,
     NodeFailed,
     NodeFenced,
@@ -35,9 +37,10 @@ from ..events import (
 from ..state import Phase, State
 from .changes import Decision
 from .ends import launcher_exited, process_exited
+from .fencing import launcher_asks, node_answered, node_fenced
 from .nodes import node_failed, node_gone, node_lost
 from .preemption import preemption_noticed
-from .restarts import attempt_begun, attempt_judged, node_fenced
+from .restarts import attempt_begun, attempt_judged
 from .stopping import node_collected, node_stopped
 from .up import node_prepared, node_up, process_started, rejoin_requested
 from .wishes import called_off, stop_requested, time_passed
@@ -62,6 +65,8 @@ _RULES: Mapping[type[Any], Callable[[State, Any, float], Decision]] = {
     NodeCollected: node_collected,
     NodeGone: node_gone,
     NodeFenced: node_fenced,
+    LauncherAsks: launcher_asks,
+    NodeAnswered: node_answered,
     AttemptJudged: attempt_judged,
     AttemptBegun: attempt_begun,
     PreemptionNoticed: preemption_noticed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from regiment.jobs.dataclass import replace
 from regiment.jobs.record import ProcessStatus
 
-from ..actions import Action
+from ..actions import Action, AwaitEnd
 from ..state import NodeState, Process, State
 
 Decision = tuple[State, tuple[Action, ...]]
@@ -31,6 +31,23 @@ def taken_away(state: State) -> State:
     if state.preempting is None or state.canceled is not None or state.cause is not None:
         return state
     return replace(state, canceled=f"preempted: {state.preempting}", is_preempted=True)
+
+
+def in_force(state: State, now: float) -> State:
+    """Give the state without the leases that are over by now."""
+    return replace(state, leases=tuple(lease for lease in state.leases if lease.until > now)) if state.leases else state
+
+
+def forget_lease(state: State, node: int) -> State:
+    """Give the state of a run that knows a lost node to run nothing any more."""
+    return replace(state, leases=tuple(lease for lease in state.leases if lease.node != node))
+
+
+def awaited_ends(state: State) -> Decision:
+    """Have it said once what is waited for, while lost nodes may still run something."""
+    untold = tuple(lease for lease in state.leases if not lease.is_told)
+    told = tuple(replace(lease, is_told=True) for lease in state.leases)
+    return replace(state, leases=told), tuple(AwaitEnd(lease.node, lease.until) for lease in untold)
 
 
 def with_node(state: State, index: int, node: NodeState) -> State:

@@ -10,8 +10,8 @@ from ..actions import FenceNode
 from ..events import NodeFailed, NodeGone, NodeLost
 from ..state import BEFORE_END, Cause, NodeState, Phase, Process, State
 from .changes import Decision, taken_away, with_node, with_process
+from .fencing import node_ended
 from .stopping import collect, complete, settle, stop
-from .up import move_up
 
 
 def node_failed(state: State, event: NodeFailed, now: float) -> Decision:
@@ -29,7 +29,12 @@ def node_lost(state: State, event: NodeLost, now: float) -> Decision:
     state = with_node(state, event.node, NodeState.LOST)
     for rank in state.ranks_of(event.node):
         state = with_process(state, rank, _lost(state.processes[rank], now))
-    state = replace(state, unfenced=state.unfenced | {event.node})
+    state = replace(
+        state,
+        unfenced=state.unfenced | {event.node},
+        asking=state.asking - {event.node},
+        unanswered=state.unanswered - {event.node},
+    )
     fence = (FenceNode(event.node),)
     if state.phase is Phase.BETWEEN:
         return state, fence
@@ -48,9 +53,8 @@ def can_do_without(state: State, node: int) -> bool:
 
 
 def _go_on_without(state: State, now: float) -> Decision:
-    if state.phase is Phase.RUNNING and state.is_complete:
-        return complete(state, now)
-    return move_up(state, now)
+    """Complete what is complete by now; all else waits for what comes of fencing the node (`fencing.py`)."""
+    return complete(state, now) if state.phase is Phase.RUNNING and state.is_complete else (state, ())
 
 
 def _lost(process: Process, now: float) -> Process:
@@ -73,5 +77,5 @@ def node_gone(state: State, event: NodeGone, now: float) -> Decision:
     if state.phase is not Phase.RELEASING and state.nodes[event.node] is not NodeState.LOST:
         return node_lost(state, NodeLost(event.node, "ended before its work was done"), now)
     if state.nodes[event.node] is NodeState.LOST:
-        return state, ()
+        return node_ended(state, event.node, now)
     return settle(with_node(state, event.node, NodeState.GONE), now)

@@ -1,7 +1,8 @@
 """Restarts: whether an attempt that failed is followed by another one, when, and how that begins.
 
 An attempt begins only when every node has proved that nothing of the one before is alive on it: its agent, or
-the fence around a lost node. Budgets are counted in the time that the processes have run: so many restarts in
+the fence around a lost node; where that cannot be reached, its processes start no sooner than it has ended by itself
+(`fencing.py`). Budgets are counted in the time that the processes have run: so many restarts in
 each hour of it, and not in a life, for a job that trains for a month.
 """
 
@@ -12,7 +13,7 @@ from regiment.jobs.errors import ExitStatus
 
 from ..actions import Action, BeginAttempt, EndAttempt, LaunchNode, Say
 from ..causes import CauseClass
-from ..events import AttemptBegun, AttemptJudged, NodeFenced
+from ..events import AttemptBegun, AttemptJudged
 from ..state import NodeState, Phase, Process, Restart, State
 from .changes import Decision
 from .stopping import collect
@@ -129,6 +130,8 @@ def resume(state: State, now: float) -> Decision:
         stopped_at=None,
         has_new_outputs=False,
         resume_at=None,
+        asking=frozenset(),
+        unanswered=frozenset(),
         early_since=None,
         early_told=False,
     )
@@ -141,10 +144,3 @@ def attempt_begun(state: State, event: AttemptBegun, now: float) -> Decision:
         return state, ()
     there = state.nodes.mapped(lambda node: NodeState.UP if node is NodeState.STOPPED else node)
     return move_up(replace(state, nodes=there), now)
-
-
-def node_fenced(state: State, event: NodeFenced, now: float) -> Decision:
-    """Take down that nothing of the run is alive on a lost node."""
-    if not event.is_clean:
-        return state, ()
-    return replace(state, unfenced=state.unfenced - {event.node}), ()

@@ -7,7 +7,7 @@ from regiment.jobs.dataclass import replace
 from ..actions import Action, CollectNode, EndRun, FenceNode, JudgeAttempt, ReleaseNode, StopNode
 from ..events import NodeCollected, NodeStopped
 from ..state import NodeState, Phase, State
-from .changes import Decision, alive, any_alive, any_running, with_node
+from .changes import Decision, alive, any_alive, any_running, awaited_ends, in_force, with_node
 
 STOP_MARGIN = 6.0
 """Seconds after the grace in which a node has to prove its processes dead before it counts as lost."""
@@ -44,6 +44,9 @@ def settle(state: State, now: float) -> Decision:
     if state.phase is Phase.COLLECTING and not any_alive(state, NodeState.COLLECTED):
         return release(state, now)
     if state.phase is Phase.RELEASING and not any_alive(state, NodeState.GONE):
+        state = in_force(state, now)
+        if state.policy.may_requeue and state.leases:
+            return awaited_ends(state)  # A scheduler that is asked to begin it again may do so at once.
         return replace(state, phase=Phase.ENDED, patience_until=None), (EndRun(),)
     return state, ()
 

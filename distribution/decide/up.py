@@ -5,10 +5,10 @@ from __future__ import annotations
 from regiment.jobs.dataclass import replace
 from regiment.jobs.record import ProcessStatus
 
-from ..actions import LaunchNode, PrepareNode, StartNodeProcesses, StartProcesses
+from ..actions import LaunchNode, LetStart, PrepareNode, StartNodeProcesses, StartProcesses
 from ..events import NodePrepared, NodeUp, ProcessStarted, RejoinRequested
 from ..state import NodeState, Phase, Process, State
-from .changes import Decision, with_node, with_process
+from .changes import Decision, awaited_ends, forget_lease, in_force, with_node, with_process
 from .early import watched
 
 
@@ -17,8 +17,11 @@ def node_up(state: State, event: NodeUp, now: float) -> Decision:
     if state.nodes[event.node] is not NodeState.STARTING:
         return state, ()
     state = with_node(state, event.node, NodeState.UP)
+    if event.is_same_place:
+        state = forget_lease(state, event.node)
     if state.phase is Phase.RUNNING:
-        return state, (PrepareNode(event.node),)
+        state, actions = move_up(state, now)
+        return state, (PrepareNode(event.node), *actions)
     return move_up(state, now)
 
 
@@ -34,14 +37,29 @@ def node_prepared(state: State, event: NodePrepared, now: float) -> Decision:
 
 
 def move_up(state: State, now: float) -> Decision:
-    """Move on if all nodes (of an elastic run: all that were not lost) have come as far as this phase wants them."""
+    """Move on if all nodes (of an elastic run: all that were not lost) have come as far as this phase wants them.
+
+    Nothing is started while a lost node may still run what it ran (`fencing.py`).
+    """
+    state = in_force(state, now)
+    if state.phase is Phase.RUNNING:
+        return _let_start(state)
     present = state.nodes.counts.keys() - {NodeState.LOST}
     if state.phase is Phase.STARTING and present <= {NodeState.UP}:
         state = replace(state, phase=Phase.PREPARING, patience_until=None)
         return state, tuple(PrepareNode(i) for i, node in enumerate(state.nodes) if node is NodeState.UP)
     if state.phase is Phase.PREPARING and present <= {NodeState.PREPARED}:
+        if state.leases:
+            return awaited_ends(state)
         return replace(state, phase=Phase.RUNNING, running_since=now), (StartProcesses(),)
     return state, ()
+
+
+def _let_start(state: State) -> Decision:
+    """Let elastic launchers start what they have asked to, once nothing has to be waited for."""
+    if state.leases or state.unfenced or state.unanswered:
+        return awaited_ends(state)
+    return replace(state, asking=frozenset()), tuple(LetStart(node) for node in sorted(state.asking))
 
 
 def rejoin_requested(state: State, event: RejoinRequested, now: float) -> Decision:

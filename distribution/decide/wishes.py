@@ -7,11 +7,12 @@ from regiment.jobs.dataclass import replace
 from ..actions import Action, StopNode
 from ..events import NodeLost, StopRequested, TimePassed
 from ..state import BEFORE_END, NodeState, Phase, State
-from .changes import Decision, alive, taken_away
+from .changes import Decision, alive, in_force, taken_away
 from .early import early_time_passed
 from .nodes import node_lost
 from .restarts import resume
-from .stopping import STOP_MARGIN, collect, release, shorten, stop
+from .stopping import STOP_MARGIN, collect, release, settle, shorten, stop
+from .up import move_up
 
 
 def stop_requested(state: State, event: StopRequested, now: float) -> Decision:
@@ -63,6 +64,8 @@ def time_passed(state: State, event: TimePassed, now: float) -> Decision:
         return stop(taken_away(state), now)
     if state.phase is Phase.BETWEEN and state.resume_at is not None and now >= state.resume_at:
         return resume(state, now)
+    if state.leases and in_force(state, now).leases != state.leases:
+        return settle(state, now) if state.phase is Phase.RELEASING else move_up(state, now)
     if state.phase is Phase.RUNNING and (early := early_time_passed(state, now)) is not None:
         return early
     if state.settled_at is not None and state.phase is Phase.RUNNING and now >= state.settled_at:

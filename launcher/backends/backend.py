@@ -40,6 +40,10 @@ class StartedNode(Protocol):
     def keeper(self) -> int | None:
         """Its keeper's pid, if that is on this machine."""
 
+    @property
+    def ends_by(self) -> float | None:
+        """When all that it runs has ended by itself, on this machine's clock; None where `fence` sees to that."""
+
     def fence(self, others: frozenset[int]) -> list[int]:
         """Kill whatever is left of it, but none of the `others`' keepers; gives the pids that would not die."""
 

@@ -11,7 +11,7 @@ from regiment.jobs.dataclass import replace
 
 from ..coordinator.entrance import Arrival, Entrance
 from ..coordinator.network import Network
-from ..node import joining
+from ..node import joining, lease
 from ..node.config import NodeConfig
 from ..node.loop import Loop
 from .backend import Ready, Share, StartedNode
@@ -148,9 +148,7 @@ class JoinedNodes:
         return None
 
     def _begin(self, link: Link) -> None:
-        node = self._awaited.pop(link.rank)
-        node.link = link
-        link.keep(node)
+        link.keep(self._awaited.pop(link.rank))
 
     def left(self, link: Link) -> None:
         """Take down that a node's connection is over."""
@@ -181,10 +179,9 @@ class JoinedNodes:
         if self._awaited and now - self._noted_at >= _NOTE_INTERVAL:
             self._noted_at = now
             self._note(self._waiting_text())
-        line = joining.enveloped(joining.Beat())
         for link in tuple(self._links):
-            link.channel.send_line(line)
-        self._loop.call_later(joining.BEAT, self._beat)
+            link.beat()
+        self._loop.call_later(lease.BEAT, self._beat)
 
     def _tell_who_is_missing(self) -> None:
         self._is_to_be_told = False
@@ -205,8 +202,6 @@ class _AwaitedNode(WantedNode):
 
     deadline = 0.0
     """When it has to be there, by the monotonic clock."""
-    link: Link | None = None
-    """The connection that it has been begun over."""
 
 
 def _ranks(ranks: list[int]) -> str:

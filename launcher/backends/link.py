@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from regiment.jobs.errors import ProtocolError
 
-from ..node import joining
+from ..node import joining, lease
 from ..node.channel import LineChannel, Stream, decode
 from ..node.config import NodeConfig
 from ..node.loop import Loop
@@ -21,6 +22,8 @@ class WantedNode:
     """A node of the run, from when it is wanted on."""
 
     keeper: int | None = None
+    link: Link | None = None
+    """The connection that it has been begun over."""
 
     def __init__(
         self,
@@ -36,6 +39,11 @@ class WantedNode:
         self.on_lost = on_lost
         self.on_gone = on_gone
         self._give_up = give_up
+
+    @property
+    def ends_by(self) -> float | None:
+        """When all that it runs has ended by itself, where nobody can see to that; None where it runs nothing."""
+        return None if self.link is None else self.link.ends_by
 
     def fence(self, others: frozenset[int]) -> list[int]:
         """Have the node kill what it runs; one that cannot be reached does so by itself when its lease is over."""
@@ -65,10 +73,23 @@ class Link:
         self.host = "?"
         self.share = UNKNOWN
         self.is_free = False
+        self._lines = 0
+        """How many have come."""
+        self._heard_at = time.monotonic()
+        """When the last of them did."""
         self._owner = owner
         self._node: WantedNode | None = None
         self._agent: _Agent | None = None
         self.channel = LineChannel(loop, stream, self._take, self._left)
+
+    @property
+    def ends_by(self) -> float:
+        """When all that it runs has ended by itself, if nothing more comes from it."""
+        return self._heard_at + lease.OVER
+
+    def beat(self) -> None:
+        """Say that we are there, and what has come: the node's lease is counted from that."""
+        self.channel.send_line(b'{"relay":{"heard":%d,"type":"beat"}}\n' % self._lines)
 
     def tell(self, message: joining.ToNode) -> None:
         """Say something to the relay itself."""
@@ -77,7 +98,7 @@ class Link:
     def keep(self, node: WantedNode) -> None:
         """Have it start a node's keeper and agent."""
         self.is_free = False
-        self._node = node
+        self._node, node.link = node, self
         self.tell(joining.Keep(node.config))
 
     def forget_node(self) -> WantedNode | None:
@@ -91,6 +112,8 @@ class Link:
         self.tell(joining.Fence())
 
     def _take(self, line: bytes) -> None:
+        self._lines += 1
+        self._heard_at = time.monotonic()
         try:
             inside = joining.opened(line)
             if inside is None:

@@ -62,6 +62,8 @@ class LocalNodes:
 class LocalNode:
     """The keeper and agent of one emulated node, seen from the coordinator."""
 
+    ends_by: float | None = None
+
     def __init__(
         self,
         loop: Loop,

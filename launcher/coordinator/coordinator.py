@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import signal
 import socket
@@ -235,7 +236,27 @@ class Coordinator:
             if stuck is not None:
                 text = f"node-{action.node}: {stuck} cannot be killed; it is stuck in the kernel, and left behind"
                 self._recorder.note("warning", text)
-        self._happened(events.NodeFenced(action.node, is_clean=not left))
+        ends_by = self._nodes.ends_by(action.node)
+        self._happened(events.NodeFenced(action.node, is_clean=not left, ends_by=ends_by))
+
+    def await_end(self, action: actions.AwaitEnd) -> None:
+        """Say what is waited for, and until when."""
+        node = self._plan.nodes[action.node].node
+        at = time.strftime("%H:%M:%S", time.localtime(math.ceil(time.time() + action.until - time.monotonic())))
+        text = f"waits until {at} for {node.host}'s processes ({node.node_id}) to have ended by themselves"
+        self._recorder.note("warning", text)
+
+    def ask_node(self, action: actions.AskNode) -> None:
+        """Ask a node whether it is there."""
+        self._nodes.tell(action.node, messages.Ping(action.question))
+
+    def let_start(self, action: actions.LetStart) -> None:
+        """Let a node's launcher start what it wants to."""
+        self._nodes.tell(action.node, messages.LetStart())
+
+    def meet_again(self, action: actions.MeetAgain) -> None:
+        """Have a node's launcher meet the others again."""
+        self._nodes.tell(action.node, messages.MeetAgain())
 
     def collect_node(self, action: actions.CollectNode) -> None:
         """Bring in what the job wrote on a node."""
@@ -500,6 +521,7 @@ def _policy(order: Order, plan: Plan) -> Policy:
         min_nodes=options.min_nodes,
         restarts=options.restarts,
         early_exit=options.early_exit,
+        may_requeue=order.requeues_left > 0,
         preemption_grace=options.preemption_grace,
     )
 
@@ -511,6 +533,10 @@ _ACTIONS: dict[type[Any], Callable[[Coordinator, Any], None]] = {
     actions.StartNodeProcesses: Coordinator.start_node_processes,
     actions.StopNode: Coordinator.stop_node,
     actions.FenceNode: Coordinator.fence_node,
+    actions.AwaitEnd: Coordinator.await_end,
+    actions.AskNode: Coordinator.ask_node,
+    actions.LetStart: Coordinator.let_start,
+    actions.MeetAgain: Coordinator.meet_again,
     actions.SignalNode: Coordinator.signal_node,
     actions.JudgeAttempt: Coordinator.judge_attempt,
     actions.EndAttempt: Coordinator.end_attempt,

@@ -44,6 +44,7 @@ _Happened = (
     | messages.Started
     | messages.Exited
     | messages.LauncherEnded
+    | messages.LauncherAsks
     | messages.Stopped
     | messages.Collected
 )
@@ -86,6 +87,8 @@ class Nodes:
         self._machines: list[StartedNode] = []
         self._agents: dict[int, AgentChannel] = {}
         self._hellos: dict[int, messages.AgentHello] = {}
+        self._places: dict[int, str] = {}
+        """Where each node was when it came last."""
         self._said_of_addresses = ""
         """The last reason that was recorded for the nodes' addresses."""
         self._released: set[int] = set()
@@ -140,6 +143,10 @@ class Nodes:
         keepers = (machine.keeper for i, machine in enumerate(self._machines) if i != index)
         others = frozenset(keeper for keeper in keepers if keeper is not None)
         return self._machines[index].fence(others | (self._asked.starting if self._asked else frozenset()))
+
+    def ends_by(self, index: int) -> float | None:
+        """Give when a lost node has ended by itself what it runs; None where fencing it makes sure of that."""
+        return self._machines[index].ends_by if index < len(self._machines) else None
 
     def start_again(self, index: int) -> None:
         """Start keeper and agent of a node anew that was lost and has been fenced."""
@@ -226,6 +233,7 @@ class Nodes:
             views=self._order.has_views,
             warm_modules=None if self._order.has_lives else self._order.warm_modules,
             sharing=self._sharing(life) if self._token else None,
+            asks=bool(self._token),
         )
         return self._backend.start(
             self._loop,
@@ -306,14 +314,15 @@ class Nodes:
         if index not in self._released:
             self._pulse.heard(index)
         match message:
-            case messages.Pong():
-                pass
+            case messages.Pong(question):
+                if question:
+                    self._happened(events.NodeAnswered(index, question))
             case messages.AgentHello():
                 self._hellos[index] = message
                 self._recorder.node(index, host=message.host, ip=message.address)
                 if message.root:
                     self._has_own_folder(index, message)
-                self._happened(events.NodeUp(index))
+                self._happened(events.NodeUp(index, is_same_place=self._is_same_place(index, message)))
             case messages.PortsReserved(ports):
                 self._ports[index] = ports
                 if self._awaited == {index}:
@@ -340,6 +349,10 @@ class Nodes:
                     self._recorder.note(level, text)
             case _:
                 self._happened(self._event(index, message))
+
+    def _is_same_place(self, index: int, hello: messages.AgentHello) -> bool:
+        before, self._places[index] = self._places.get(index), hello.place
+        return before == hello.place != ""
 
     def _has_own_folder(self, index: int, hello: messages.AgentHello) -> None:
         if index in self._apart:
@@ -402,6 +415,8 @@ class Nodes:
                 return events.ProcessExited(rank, exit_code, name, asked, at if same_clock else time.monotonic())
             case messages.LauncherEnded(exit_code, name):
                 return events.LauncherExited(index, exit_code, name)
+            case messages.LauncherAsks():
+                return events.LauncherAsks(index)
             case messages.Stopped(has_new_outputs):
                 return events.NodeStopped(index, has_new_outputs)
             case messages.Collected():

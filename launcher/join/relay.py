@@ -26,9 +26,9 @@ from ..node import joining, messages, processes, scratch
 from ..node.cgroups import NodeGroup
 from ..node.channel import LineChannel, Stream, encode
 from ..node.config import NodeConfig
+from ..node.lease import LAST_GRACE, LEASE, Lease
 from ..node.limits import raise_limits
 from ..node.loop import Loop
-from ..node.patience import INTERVAL, Patience
 from ..node.tag import earlier_tags, tag_of
 from .stopgrace import LAST_WORDS, rank_grace
 
@@ -68,7 +68,7 @@ class Relay:
         self._say = say
         self._loop = loop = loop or Loop()
         self._coordinator = LineChannel(loop, stream, self._from_coordinator, self._lost)
-        self._patience = Patience(loop, self._silent, round(joining.LEASE / INTERVAL))
+        self._lease = Lease(loop, lambda: self._tell(joining.Alive()), self._lease_over)
         self._node: LocalNode | None = None
         self._agent: LineChannel | None = None
         self._status: int | None = None
@@ -84,7 +84,6 @@ class Relay:
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             self._loop.on_signal(number, self._passed_on(number))
         self._loop.on_signal(signal.SIGCHLD, processes.reap_orphans)
-        self._patience.begin()
         self._tell(self._join())
         self._loop.run()
         return int(ExitStatus.NODE_ERROR) if self._status is None else self._status
@@ -106,12 +105,15 @@ class Relay:
         )
 
     def _tell(self, message: joining.FromNode) -> None:
-        self._coordinator.send_line(joining.enveloped(message))
+        self._to_coordinator(joining.enveloped(message))
+
+    def _to_coordinator(self, line: bytes) -> None:
+        self._lease.sends()
+        self._coordinator.send_line(line)
 
     # --- what the coordinator says ------------------------------------------------------------------
 
     def _from_coordinator(self, line: bytes) -> None:
-        self._patience.heard()
         try:
             inside = joining.opened(line)
             if inside is None:
@@ -126,7 +128,8 @@ class Relay:
 
     def _hear(self, message: joining.ToNode) -> None:
         match message:
-            case joining.Beat(text):
+            case joining.Beat(text, heard):
+                self._lease.heard(heard)
                 if text is not None:
                     self._say(text)
             case joining.Keep(config):
@@ -159,6 +162,9 @@ class Relay:
             socket=f"{self._sockets}/{config.node_id}.sock",
             address=self._address,
             cpus=(),
+            # It is here that the coordinator is waited for; whoever has given it up does not call the agent again.
+            lease=0.0,
+            last_grace=LAST_GRACE,
             zip=str(self._zip),
             python=sys.executable,
             sharing=config.sharing and replace(config.sharing, hidden=hidden_folders()),
@@ -184,7 +190,7 @@ class Relay:
         """End as the run has; what the node may still run nobody wants any more."""
         self._status = int(status)
         self._coordinator.close()
-        self._patience.end()
+        self._lease.end()
         self._end_node()
         self._loop.stop()
 
@@ -209,7 +215,7 @@ class Relay:
         self._tell(joining.AgentReady(ready.pid, ready.keeper_pid, ready.socket))
 
     def _from_agent(self, line: bytes) -> None:
-        self._coordinator.send_line(line + b"\n")
+        self._to_coordinator(line + b"\n")
 
     def _agent_hung_up(self) -> None:
         self._agent = None
@@ -228,13 +234,13 @@ class Relay:
 
     # --- the end ------------------------------------------------------------------------------------
 
-    def _silent(self) -> None:
+    def _lease_over(self) -> None:
         self._coordinator.close()
-        self._lost(f"has said nothing for {joining.LEASE:g} s")
+        self._lost(f"has not heard of this node for {LEASE:g} s, as far as is known here")
 
     def _lost(self, how: str = "has hung up") -> None:
         """End what the node runs, by letting its agent find that nobody speaks to it any more."""
-        self._patience.end()
+        self._lease.end()
         self._say(f"{self._coordinators_name} {how}; this node ends what it runs")
         if self._node is None:
             self._loop.stop()

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 _FIRST_CALL_LIMIT = 30.0
 """Seconds the agent waits for its coordinator's first connection."""
-_ORPHAN_GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL once the coordinator is given up."""
 _LAUNCHER_LIMIT = 5.0
 """Seconds a launcher may take to end after its last rank."""
 _DRAIN_LIMIT = 5.0
@@ -180,6 +178,7 @@ class Agent:
                 cpus=tuple(sorted(os.sched_getaffinity(0))),
                 numa=processes.numa_nodes(),
                 boot_id=processes.boot_id(),
+                place=processes.place(),
                 root=self._config.root,
                 interfaces=self._interfaces(),
             )
@@ -342,7 +341,15 @@ class Agent:
 
     def ping(self, message: messages.Ping) -> None:
         """Give a sign of life."""
-        self.tell(messages.Pong())
+        self.tell(messages.Pong(message.question))
+
+    def let_start(self, message: messages.LetStart) -> None:
+        """Start what our elastic launcher has asked to."""
+        self._ranks.let_start()
+
+    def meet_again(self, message: messages.MeetAgain) -> None:
+        """Have our elastic launcher meet the others again."""
+        self._ranks.end_one()
 
     def release(self, message: messages.Release) -> None:
         """Go."""
@@ -404,7 +411,7 @@ class Agent:
         self._workplace.abandon()
         self._preloads.end()
         self._ranks.when_clean(lambda: self._in_thread(self._bring_in_alone, lambda reason: self.loop.stop()))
-        self._ranks.stop(_ORPHAN_GRACE)
+        self._ranks.stop(self._config.last_grace)
 
     def _bring_in_alone(self) -> None:
         self._bring_in()
@@ -476,5 +483,7 @@ _HANDLERS: dict[type[Any], Callable[[Agent, Any], None]] = {
     messages.Notify: Agent.notify,
     messages.Collect: Agent.collect,
     messages.Ping: Agent.ping,
+    messages.LetStart: Agent.let_start,
+    messages.MeetAgain: Agent.meet_again,
     messages.Release: Agent.release,
 }

@@ -62,5 +62,9 @@ class NodeConfig:
     """Whether the job has inputs that it must not be able to write."""
     sharing: Sharing | None = None
     """None where it is certain that the node sees the run folder."""
+    last_grace: float = 2.0
+    """Seconds from SIGTERM to SIGKILL for what the node runs when nobody comes back for it."""
+    asks: bool = False
+    """Whether what an elastic launcher starts waits until the coordinator knows that no other node is cut off."""
     root: str = ""
     """The folder that it works in where it doesn't, as the node itself has found out."""

@@ -18,10 +18,6 @@ from .config import NodeConfig
 
 PROTOCOL = 1
 """Version of these messages."""
-BEAT = 2.0
-"""Seconds between two beats."""
-LEASE = 10.0
-"""Seconds without a word from its coordinator after which a node ends what it runs."""
 _ENVELOPE = b'{"relay":'
 
 # --- from a node ------------------------------------------------------------------------------------
@@ -68,7 +64,14 @@ class NodeClean:
     type: Literal["nodeClean"] = "nodeClean"
 
 
-FromNode = Join | AgentReady | AgentHungUp | NodeClean
+@dataclass(frozen=True)
+class Alive:
+    """The node is there; said where it has nothing else to say."""
+
+    type: Literal["alive"] = "alive"
+
+
+FromNode = Join | AgentReady | AgentHungUp | NodeClean | Alive
 
 # --- to a node --------------------------------------------------------------------------------------
 
@@ -94,6 +97,8 @@ class Beat:
     """The coordinator is there, and may have something to tell whoever watches the node."""
 
     text: str | None = None
+    heard: int = 0
+    """How many lines of the node's have come, of either kind."""
     type: Literal["beat"] = "beat"
 
 

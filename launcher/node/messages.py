@@ -133,7 +133,23 @@ class Collect:
 class Ping:
     """Give a sign of life."""
 
+    question: int = 0
+    """To be given back; 0 where nobody counts on the answer's being new."""
     type: Literal["ping"] = "ping"
+
+
+@dataclass(frozen=True)
+class LetStart:
+    """Start what the node's elastic launcher has asked to."""
+
+    type: Literal["letStart"] = "letStart"
+
+
+@dataclass(frozen=True)
+class MeetAgain:
+    """End one of the processes of the node's elastic launcher, so that it meets the others again."""
+
+    type: Literal["meetAgain"] = "meetAgain"
 
 
 @dataclass(frozen=True)
@@ -166,6 +182,8 @@ ToAgent = (
     | Notify
     | Collect
     | Ping
+    | LetStart
+    | MeetAgain
     | Release
     | JobAnswer
 )
@@ -190,6 +208,8 @@ class AgentHello:
     """Two nodes with one boot id have one clock."""
     root: str = ""
     """The folder that it works in where it doesn't see the run folder."""
+    place: str = ""
+    """Its boot and its processes' namespace: two lives of a node with one place see each other's processes."""
     interfaces: tuple[Interface, ...] = ()
     """The addresses of its machine, where it is one of several machines."""
     type: Literal["agentHello"] = "agentHello"
@@ -263,6 +283,13 @@ class LauncherEnded:
 
 
 @dataclass(frozen=True)
+class LauncherAsks:
+    """The node's elastic launcher wants to start a process, and has to be let."""
+
+    type: Literal["launcherAsks"] = "launcherAsks"
+
+
+@dataclass(frozen=True)
 class RemoteShell:
     """This node's launcher wants to run something on another node."""
 
@@ -315,6 +342,7 @@ class Collected:
 class Pong:
     """The agent is there and works."""
 
+    question: int = 0
     type: Literal["pong"] = "pong"
 
 
@@ -356,6 +384,7 @@ FromAgent = (
     | Started
     | Exited
     | LauncherEnded
+    | LauncherAsks
     | RemoteShell
     | DaemonEnded
     | LogGrew

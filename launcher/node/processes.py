@@ -115,6 +115,14 @@ def described(pid: int) -> str | None:
     return f"process {pid} ({', '.join(words)})"
 
 
+def place() -> str:
+    """Name this boot and the namespace of our processes: whoever is in one place sees the same processes."""
+    try:
+        return f"{boot_id()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
 def is_stopped(pid: int) -> bool:
     """Say whether a process has been stopped by a signal and waits for SIGCONT."""
     fields = _stat(pid)

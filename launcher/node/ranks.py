@@ -95,6 +95,8 @@ class Ranks:
         self._terminal: messages.Terminal | None = None
         self._logs = Path()
         self._ranks: dict[int, Rank] = {}
+        self._held: dict[Channel, dict[str, Any]] = {}
+        """Wrappers that an elastic launcher has started and that wait for their orders, with what it gave them."""
         self.launchers = launchers.Launchers(loop, log, self._pump, tell)
         self._forks: Forks | None = None
         self._kill_timer: int | None = None
@@ -247,9 +249,36 @@ class Ranks:
         launcher, programs, given = self._launcher_plan, self._programs, hello.get("given")
         if launcher is None or programs is None or not isinstance(given, dict):
             return False
-        rank = self._claimed(channel, launcher, given)
+        rank = self._wanted(launcher, given)
         if rank is None:
             return False
+        if launcher.is_elastic and self._config.asks:
+            self._held[channel] = given
+            self._tell(messages.LauncherAsks())
+            return True
+        return self._order_wrapper(channel, given, rank, launcher, programs)
+
+    def let_start(self) -> None:
+        """Give the wrappers that wait their orders."""
+        held, self._held = self._held, {}
+        launcher, programs = self._launcher_plan, self._programs
+        for channel, given in held.items():
+            rank = None if launcher is None else self._wanted(launcher, given)
+            if rank is not None and launcher is not None and programs is not None:
+                self._order_wrapper(channel, given, rank, launcher, programs)
+
+    def end_one(self) -> None:
+        """End one process: its launcher starts it again, and itself meets the others for that."""
+        running = next((rank for rank in self._ranks.values() if rank.running), None)
+        if running is not None and not self.stopping:
+            self._log.write(Kind.EXECUTION, f"rank {running.plan.rank} is ended, so that the launchers meet again")
+            running.send(signal.SIGKILL)
+
+    def _order_wrapper(
+        self, channel: Channel, given: dict[str, Any], rank: Rank, launcher: LauncherPlan, programs: Programs
+    ) -> bool:
+        rank.wrapper, rank.pid, rank.ended, rank.asked = channel, None, False, False
+        rank.given_rank = number(given.get("RANK")) if launcher.is_elastic else None
         output = self._open_log(rank)
         order = {
             "argv": programs.argv(rank.plan),
@@ -273,23 +302,20 @@ class Ranks:
         launcher, programs, given, cpus = self._launcher_plan, self._programs, hello.get("given"), hello.get("cpus")
         if launcher is None or not launcher.is_srun or programs is None or not isinstance(given, dict):
             return False
-        if not isinstance(cpus, list) or not all(isinstance(number, int) for number in cpus):
+        if not isinstance(cpus, list) or not all(isinstance(cpu, int) for cpu in cpus):
             return False
-        rank = self._claimed(channel, launcher, given)
+        rank = self._wanted(launcher, given)
         if rank is None:
             return False
+        rank.wrapper, rank.pid, rank.ended, rank.asked = channel, None, False, False
         own = launched_variables(launcher, given, programs, rank.plan)
         self._start_rank(rank, {**kept_variables(launcher, given), **own}, tuple(cpus))
         return True
 
-    def _claimed(self, channel: Channel, launcher: LauncherPlan, given: dict[str, Any]) -> Rank | None:
-        """Give the process that a launcher means to be at the other end, if it is still to be started."""
+    def _wanted(self, launcher: LauncherPlan, given: dict[str, Any]) -> Rank | None:
+        """Give the process that a launcher means, if it is still to be started."""
         rank = launched_rank(launcher, given, self._ranks)
-        if self.stopping or rank is None or rank.running:
-            return None
-        rank.wrapper, rank.pid, rank.ended, rank.asked = channel, None, False, False
-        rank.given_rank = number(given.get("RANK")) if launcher.is_elastic else None
-        return rank
+        return None if self.stopping or rank is None or rank.running else rank
 
     def wrapper_said(self, channel: Channel, data: dict[str, Any]) -> None:
         """Take down what a wrapper reports of its process, and what a stand-in was sent."""
@@ -314,6 +340,7 @@ class Ranks:
 
     def wrapper_hung_up(self, channel: Channel) -> None:
         """End the process of a wrapper that went without a report; it is reaped as our orphan."""
+        self._held.pop(channel, None)
         rank = self._rank_of(channel)
         if rank is None:
             return

@@ -11,7 +11,7 @@ from ..backends.backend import Ready, Share, StartedNode
 from ..backends.keepers import FirstKeeper
 from ..backends.link import UNKNOWN, Link, WantedNode
 from ..coordinator.hosts import Hosts
-from ..node import joining
+from ..node import joining, lease
 from ..node.config import NodeConfig
 from ..node.loop import Loop
 from .command import Payload, payload
@@ -78,12 +78,7 @@ class SshNodes:
             if reach.link.is_free:
                 self._begin(reach.link)
             return node
-        self._payload = self._payload or payload(self._zip)
-        host = self._hosts.names[config.node]
-        reach = Reach(self, loop, config.node, host, self._hosts.python, self._payload, self._hosts.limit, self._failed)
-        self._reaches[config.node] = reach
-        self._queue.append(reach)
-        self._call_more()
+        self._call(config.node)
         return node
 
     def end(self, exit_status: int, text: str, then: Callable[[], None]) -> None:
@@ -91,7 +86,7 @@ class SshNodes:
         self._is_ending, self._then, self._queue = True, then, []
         line = joining.enveloped(joining.RunEnded(exit_status, text))
         for reach in tuple(self._reaches.values()):
-            if reach.link is None:
+            if reach.link is None or reach.lingers:
                 reach.close()
                 del self._reaches[reach.rank]
             else:
@@ -113,6 +108,14 @@ class SshNodes:
 
     # --- calls --------------------------------------------------------------------------------------
 
+    def _call(self, index: int) -> None:
+        self._payload = self._payload or payload(self._zip)
+        host = self._hosts.names[index]
+        reach = Reach(self, self._loop, index, host, self._hosts.python, self._payload, self._hosts.limit, self._failed)
+        self._reaches[index] = reach
+        self._queue.append(reach)
+        self._call_more()
+
     def _call_more(self) -> None:
         going = sum(reach.is_dialling for reach in self._reaches.values()) - len(self._queue)
         while self._queue and going < _AT_ONCE:
@@ -122,6 +125,9 @@ class SshNodes:
     def _failed(self, reach: Reach, reason: str) -> None:
         if self._reaches.get(reach.rank) is reach:
             del self._reaches[reach.rank]
+        if reach.lingers and reach.rank in self._wanted:
+            self._call(reach.rank)  # What was lost there has ended.
+            return
         node = self._wanted.pop(reach.rank, None)
         if reach.link is not None:
             node = node or reach.link.forget_node()
@@ -138,17 +144,18 @@ class SshNodes:
             self._count_those_left()
 
     def give_up(self, node: WantedNode) -> None:
-        """End a node, and its host's connection where that does not work."""
+        """End a node; a host that does not answer is called until that has happened by itself."""
         index = node.config.node
         if self._wanted.get(index) is node:
             del self._wanted[index]
         reach = self._reaches.get(index)
         if reach is None:
             return
-        if reach.link is not None and reach.works:
+        if reach.link is not None:
             reach.link.fence()
+            if not reach.works:
+                reach.linger(reach.link.ends_by)
             return
-        # What it runs it ends by itself when its lease is over, and before anything of the next life there.
         if reach in self._queue:
             self._queue.remove(reach)
         reach.close()
@@ -182,11 +189,10 @@ class SshNodes:
     # --- waiting ------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        line = joining.enveloped(joining.Beat())
         for reach in self._reaches.values():
             if reach.link is not None:
-                reach.link.channel.send_line(line)
-        self._loop.call_later(joining.BEAT, self._beat)
+                reach.link.beat()
+        self._loop.call_later(lease.BEAT, self._beat)
 
     def _look(self) -> None:
         for reach in tuple(self._reaches.values()):

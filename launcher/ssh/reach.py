@@ -67,6 +67,7 @@ class Reach:
         """Where the packed agent and the relay's socket are on the host."""
         self._began_at = time.monotonic()
         self._broken_at: float | None = None
+        self._lingers_until: float | None = None
         self._reason = ""
         self._pause = _FIRST_PAUSE
         self._over = False
@@ -86,6 +87,15 @@ class Reach:
         """Say what it is at, for people: `node07 (auth 12 s)`."""
         what = self._call.waits_for if self._call is not None else "next try"
         return f"{self.host} ({what} {round(time.monotonic() - self._began_at)} s)"
+
+    @property
+    def lingers(self) -> bool:
+        """Say whether it is called for nothing but to hear that it has ended what it ran."""
+        return self._lingers_until is not None
+
+    def linger(self, until: float) -> None:
+        """Go on calling a host whose node is lost, so that it is told; by then that has ended by itself."""
+        self._lingers_until = until
 
     def begin(self) -> None:
         """Call it for the first time."""
@@ -119,7 +129,7 @@ class Reach:
             self._dial()
         elif self._broken_at is not None and self._cable.is_connected and self._cable.stalled < _STALLED:
             self._mend()  # It was only slow.
-        if self._broken_at is not None and now - self._broken_at > BROKEN_LIMIT:
+        if self._broken_at is not None and now > (self._lingers_until or self._broken_at + BROKEN_LIMIT):
             why = f": {self._reason}" if self._reason else ""
             self._fail(
                 f"was lost: the connection to {self.host} broke, and none could be made again within "
@@ -171,7 +181,7 @@ class Reach:
         self._cable.attach(connection)
 
     def _mend(self) -> None:
-        self._broken_at, self._reason, self._pause = None, "", _FIRST_PAUSE
+        self._broken_at, self._lingers_until, self._reason, self._pause = None, None, "", _FIRST_PAUSE
         if self._call is not None:
             self._call.give_up()
             self._call = None

@@ -84,6 +84,8 @@ class _AgentProcess:
 class _SimulatedNode:
     """A node that nothing has to be fenced on."""
 
+    ends_by: float | None = None
+
     def __init__(self, keeper: int) -> None:
         self.keeper = keeper
 

@@ -659,8 +659,9 @@ def test_an_elastic_run_fails_without_node_0_and_without_its_fewest_nodes() -> N
 
 
 def test_an_elastic_run_starts_with_the_nodes_that_come_up() -> None:
-    state, done = play([NodeUp(0), NodeLost(1, "did not come up in time"), NodePrepared(0)], ELASTIC)
-    assert done == [(2, FenceNode(1)), (2, PrepareNode(0)), (3, StartProcesses())]
+    lost: list[Event] = [NodeLost(1, "did not come up in time"), NodeFenced(1, is_clean=True)]
+    state, done = play([NodeUp(0), *lost, NodePrepared(0)], ELASTIC)
+    assert done == [(2, FenceNode(1)), (3, PrepareNode(0)), (4, StartProcesses())]
     assert state.phase is Phase.RUNNING
 
 

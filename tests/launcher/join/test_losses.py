@@ -126,7 +126,7 @@ def test_nodes_whose_coordinator_says_nothing_more_end_what_they_run(lab: Lab) -
     coordinator = lab.show("r")["coordinator"]["pid"]
     os.kill(coordinator, signal.SIGSTOP)
     other = ended(second)
-    assert other.returncode == 3 and "has said nothing for 10 s" in other.stderr
+    assert other.returncode == 3 and "has not heard of this node for 12 s" in other.stderr
     os.kill(coordinator, signal.SIGCONT)
     assert ended(first).returncode == 3
 
