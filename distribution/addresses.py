@@ -25,6 +25,17 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What came of it when a node tried to reach another one, on real sockets."""
+
+    node: int
+    """Which of the nodes has tried."""
+    target: int
+    reached: tuple[str, ...]
+    """The target's addresses at which it has answered; others are left out where all have at those preferred."""
+
+
+@dataclass(frozen=True)
 class Choice:
     """One node's address."""
 
@@ -43,8 +54,8 @@ class Addresses:
     reason: str
 
 
-def choose(reports: Sequence[Report]) -> Addresses:
-    """Give each node the address that all others reach it by.
+def choose(reports: Sequence[Report], trials: Sequence[Trial] = ()) -> Addresses:
+    """Give each node the address that all others reach it by, as far as that was tried.
 
     One network that all nodes are in comes before the addresses they were reached at: those may be in several, where
     a node is behind a gateway or is node 0 itself. Never chosen where another is left: an address that several nodes
@@ -53,13 +64,42 @@ def choose(reports: Sequence[Report]) -> Addresses:
     counts = Counter(address for report in reports for address in {one.address for one in report.interfaces})
     usable = [tuple(one for one in report.interfaces if _is_usable(one, counts)) for report in reports]
     common = _common_networks(usable)
+    # Who answers nowhere is no reason to choose another network.
+    trials = [trial for trial in trials if trial.reached]
+    closed = ""
     for network in sorted(common, key=lambda name: -_reached_in(name, reports, usable)):
         nodes = tuple(_in_network(network, report, own) for report, own in zip(reports, usable, strict=True))
-        return Addresses(nodes, network, f"all nodes have an address of their own in {network}")
-    nodes = tuple(_alone(report, own) for report, own in zip(reports, usable, strict=True))
+        failed = next((one for one in trials if nodes[one.target].address not in one.reached), None)
+        if failed is None:
+            tried = ", and reach each other there" if trials else ""
+            return Addresses(nodes, network, f"all nodes have an address of their own in {network}{tried}{closed}")
+        where = nodes[failed.target].address
+        closed += f" (not in {network}: node-{failed.node} does not reach node-{failed.target} at {where})"
+    found = _everywhere(trials)
+    nodes = tuple(
+        _reached(found.get(index), own) or _alone(report, own)
+        for index, (report, own) in enumerate(zip(reports, usable, strict=True))
+    )
     kept = all(choice.address == report.reached_at for choice, report in zip(nodes, reports, strict=True))
     how = "the one it was reached at" if kept else "the one it was reached at, or its first that no other node has"
-    return Addresses(nodes, None, f"there is no network that all nodes have an address of their own in: each has {how}")
+    why = "there is no network that all nodes have an address of their own in"
+    if closed:
+        why, how = f"there is no network in which all nodes reach each other{closed}", "one that others reach it at"
+    return Addresses(nodes, None, f"{why}: each has {how}")
+
+
+def candidates(reports: Sequence[Report]) -> tuple[tuple[str, ...], ...]:
+    """Give the addresses that each node is to be tried at, the one first that is chosen where all can be reached."""
+    counts = Counter(address for report in reports for address in {one.address for one in report.interfaces})
+    return tuple(
+        tuple(dict.fromkeys((chosen.address, *(one.address for one in report.interfaces if _is_usable(one, counts)))))
+        for chosen, report in zip(choose(reports).nodes, reports, strict=True)
+    )
+
+
+def unreached(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """Give the trials in which a node has answered nowhere."""
+    return tuple(trial for trial in trials if not trial.reached)
 
 
 def _is_usable(one: Interface, counts: Counter[str]) -> bool:
@@ -89,6 +129,18 @@ def _in_network(network: str, report: Report, own: tuple[Interface, ...]) -> Cho
     inside = [one for one in own if _network(one) == network]
     chosen = next((one for one in inside if one.address == report.reached_at), inside[0])
     return Choice(chosen.address, chosen.name)
+
+
+def _everywhere(trials: Sequence[Trial]) -> dict[int, frozenset[str]]:
+    """Give for each node that was tried the addresses at which all have reached it that tried."""
+    found: dict[int, frozenset[str]] = {}
+    for trial in trials:
+        found[trial.target] = found.get(trial.target, frozenset(trial.reached)).intersection(trial.reached)
+    return found
+
+
+def _reached(everywhere: frozenset[str] | None, own: tuple[Interface, ...]) -> Choice | None:
+    return next((Choice(one.address, one.name) for one in own if everywhere and one.address in everywhere), None)
 
 
 def _alone(report: Report, own: tuple[Interface, ...]) -> Choice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from regiment.jobs.placement import Node, Placement
 
@@ -77,6 +78,7 @@ OF_ATTEMPT = frozenset(("REGIMENT_ATTEMPT", "MASTER_PORT", "AZ_BATCH_MASTER_NODE
 """Variables of all processes of a node that are other ones in each attempt."""
 
 
+@cache
 def is_secret(name: str) -> bool:
     """Say whether a variable's value is for the process only, not for plans and records."""
     return any(word in name.upper() for word in _SECRET_WORDS) or name.upper().endswith("_KEY")

@@ -85,6 +85,8 @@ def events_between(old: State, new: State, now: float) -> Iterator[Happening]:
         grace = new.policy.preemption_grace
         signal = new.noticed[0]
         yield {"event": "preempting", "source": new.preempting, "signal": signal, "remainingSeconds": grace}
+    if new.phase is old.phase and new.canceled == old.canceled and new.nodes is old.nodes:
+        return  # As after most events: what follows depends on these alone.
     if new.status is not old.status and new.phase is not Phase.ENDED:
         yield {"event": "status", "status": new.status.value}
     # A node's word depends on its own state and the run's phase.

@@ -2,64 +2,49 @@
 
 Specs, plans, records and messages all cross a file or a socket in this form, so that a reader never
 meets a value its type does not allow. Unions of dataclasses are told apart by their `type` field.
+
+A coordinator reads and writes messages by the ten thousands, so what a type asks for is found out once, and kept as
+a function that builds a value of it.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from .dataclass import MISSING, fields, is_dataclass
+from .dataclass import MISSING, dataclass, fields, is_dataclass
 
 T = TypeVar("T")
+_Build = Callable[[Any], Any]
+"""Makes a value of plain data, or raises PlainError."""
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class PlainError(ValueError):
     """The data does not fit the type; the message says where."""
 
+    def __init__(self, text: str, place: str = "", whole: str = "value") -> None:
+        """`place` leads from the outermost value to the wrong one, and `whole` is what the outermost is called."""
+        super().__init__(f"{place or whole}: {text}")
+        self._text, self._place, self._whole = text, place, whole
+
+    def inside(self, step: str) -> PlainError:
+        """Give the error as it is where the value is a part of another one."""
+        return PlainError(self._text, step + self._place, self._whole)
+
 
 def to_plain(value: Any) -> Any:
     """Turn a dataclass (or a container of them) into dicts, lists and scalars that JSON can hold."""
     kind: Any = type(value)
-    if kind in _SCALARS:
-        return value
-    if kind is tuple:
-        return [to_plain(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {key: to_plain(getattr(value, name)) for key, name in _keys(kind)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [to_plain(item) for item in value]
-    if isinstance(value, frozenset):
-        return sorted(to_plain(item) for item in value)
-    return value
-
-
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-
-
-@cache
-def _keys(kind: Any) -> tuple[tuple[str, str], ...]:
-    """Give what a dataclass's fields are called in plain data, and in itself."""
-    return tuple((_camel(item.name), item.name) for item in fields(kind))
+    return value if kind in _SCALARS else _writer(kind)(value)
 
 
 def from_plain(kind: type[T], data: object) -> T:
     """Build a `kind` from plain data, or raise PlainError naming the place that does not fit."""
-    return cast(T, _build(kind, data, ""))
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    """Give the types of a dataclass's fields by the names they have in plain data."""
-    hints = get_type_hints(kind)
-    return {_camel(item.name): hints[item.name] for item in fields(kind)}
+    return cast(T, _builder(cast(Any, kind))(data))
 
 
 @cache
@@ -69,102 +54,203 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
+# --- to plain data ----------------------------------------------------------------------------------
+
+
 @cache
-def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Give what a generic type is made from and of, once for all messages of that kind."""
-    return get_origin(kind), get_args(kind)
-
-
-def _build(kind: Any, data: Any, place: str) -> Any:
-    origin, arguments = _parts(kind)
+def _writer(kind: Any) -> Callable[[Any], Any]:
+    """Give what turns values of that very type into plain data."""
     if is_dataclass(kind):
-        return _build_dataclass(kind, data, place)
-    if origin in (Union, types.UnionType):
-        return _build_union(arguments, data, place)
-    if origin is tuple:
-        return _build_tuple(arguments, data, place)
-    if origin is frozenset:
-        return frozenset(_build_tuple(arguments, data, place))
-    if origin in (dict, Mapping):
-        item_kind = arguments[1]
-        _expect(isinstance(data, dict), "a mapping", data, place)
-        return {str(key): _build(item_kind, item, f"{place}.{key}") for key, item in data.items()}
-    if origin is Literal:
-        _expect(data in arguments, f"one of {arguments}", data, place)
-        return data
-    return _build_scalar(kind, data, place)
+        return _fields_writer(kind)
+    if issubclass(kind, Enum):
+        return lambda value: value.value
+    if issubclass(kind, Mapping):
+        return lambda value: {key: v if type(v) in _SCALARS else to_plain(v) for key, v in value.items()}
+    if issubclass(kind, (tuple, list)):
+        return lambda value: [item if type(item) in _SCALARS else to_plain(item) for item in value]
+    if issubclass(kind, frozenset):
+        return lambda value: sorted(map(to_plain, value))
+    return lambda value: value
 
 
-def _build_scalar(kind: Any, data: Any, place: str) -> Any:
+def _fields_writer(kind: Any) -> Callable[[Any], Any]:
+    keys = tuple((_camel(item.name), item.name) for item in fields(kind))
+
+    def write(value: Any) -> dict[str, Any]:
+        return {key: v if type(v := getattr(value, name)) in _SCALARS else to_plain(v) for key, name in keys}
+
+    return write
+
+
+# --- from plain data --------------------------------------------------------------------------------
+
+
+@cache
+def _builder(kind: Any) -> _Build:
+    """Give what builds values of a type."""
     if kind is Any or kind is object:
-        return data
-    if kind is float and type(data) is int:
-        return float(data)
+        return _itself
+    if is_dataclass(kind):
+        return _fields_builder(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
-        try:
-            return kind(data)
-        except ValueError:
-            raise PlainError(f"{place or 'value'}: {data!r} is not a {kind.__name__}") from None
-    _expect(type(data) is kind, getattr(kind, "__name__", str(kind)), data, place)
+        return _enum_builder(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _union_builder(arguments)
+    if origin is tuple:
+        return _tuple_builder(arguments[0])
+    if origin is frozenset:
+        items = _tuple_builder(arguments[0])
+        return lambda data: frozenset(items(data))
+    if origin in (dict, Mapping):
+        return _mapping_builder(arguments[1])
+    if origin is Literal:
+        return _literal_builder(arguments)
+    return _scalar_builder(kind)
+
+
+def _itself(data: Any) -> Any:
     return data
 
 
-def _build_dataclass(kind: Any, data: Any, place: str) -> Any:
-    _expect(isinstance(data, dict), f"a {kind.__name__}", data, place)
-    unknown = data.keys() - _hints(kind).keys()
-    if unknown:
-        raise PlainError(f"{place or kind.__name__}: unknown key {sorted(map(str, unknown))[0]!r}")
-    values = {}
-    for key, name, hint, is_needed in _parameters(kind):
-        if key in data:
-            value = data[key]
-            is_plain = hint in _SCALARS and type(value) is hint  # As most are, in messages that come by the thousands.
-            values[name] = value if is_plain else _build(hint, value, f"{place}.{key}")
-        elif is_needed:
-            raise PlainError(f"{place or kind.__name__}: {key} is missing")
-    return kind(**values)
+def _scalar_builder(kind: Any) -> _Build:
+    def build(data: Any) -> Any:
+        if type(data) is kind:
+            return data
+        if kind is float and type(data) is int:
+            return float(data)
+        raise _expected(getattr(kind, "__name__", str(kind)), data)
+
+    return build
+
+
+def _enum_builder(kind: type[Enum]) -> _Build:
+    def build(data: Any) -> Any:
+        try:
+            return kind(data)
+        except ValueError:
+            raise PlainError(f"{data!r} is not a {kind.__name__}") from None
+
+    return build
+
+
+def _literal_builder(values: tuple[Any, ...]) -> _Build:
+    def build(data: Any) -> Any:
+        if data not in values:
+            raise _expected(f"one of {values}", data)
+        return data
+
+    return build
+
+
+def _mapping_builder(item_kind: Any) -> _Build:
+    def build(data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise _expected("a mapping", data)
+        build_item, values = _builder(item_kind), {}
+        for key, item in data.items():
+            try:
+                values[str(key)] = build_item(item)
+            except PlainError as error:
+                raise error.inside(f".{key}") from None
+        return values
+
+    return build
+
+
+def _tuple_builder(item_kind: Any) -> _Build:
+    def build(data: Any) -> Any:
+        if not isinstance(data, (list, tuple)):
+            raise _expected("a list", data)
+        if item_kind in _SCALARS and all(type(item) is item_kind for item in data):
+            return tuple(data)
+        build_item, items = _builder(item_kind), []
+        for index, item in enumerate(data):
+            try:
+                items.append(build_item(item))
+            except PlainError as error:
+                raise error.inside(f"[{index}]") from None
+        return tuple(items)
+
+    return build
+
+
+@dataclass(frozen=True)
+class _Field:
+    """What a dataclass's field asks for."""
+
+    name: str
+    kind: Any
+    build: _Build
+    is_needed: bool
+
+
+def _fields_builder(kind: Any) -> _Build:
+    def build(data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise _expected(f"a {kind.__name__}", data)
+        known, needed = _fields_of(kind)
+        values = {}
+        for key, value in data.items():
+            field = known.get(key)
+            if field is None:
+                unknown = sorted(str(key) for key in data if key not in known)[0]
+                raise PlainError(f"unknown key {unknown!r}", whole=kind.__name__)
+            try:
+                values[field.name] = value if type(value) is field.kind else field.build(value)
+            except PlainError as error:
+                raise error.inside(f".{key}") from None
+        for key, name in needed:
+            if name not in values:
+                raise PlainError(f"{key} is missing", whole=kind.__name__)
+        return kind(**values)
+
+    return build
 
 
 @cache
-def _parameters(kind: Any) -> tuple[tuple[str, str, Any, bool], ...]:
-    """Give each field's key, its name, its type and whether it has to be there."""
-    hints = _hints(kind)
-    found = []
+def _fields_of(kind: Any) -> tuple[dict[Any, _Field], tuple[tuple[str, str], ...]]:
+    """Give a dataclass's fields by their keys in plain data, and the keys and names of those that have to be there."""
+    hints = get_type_hints(kind)
+    found = {}
     for item in fields(kind):
         is_needed = item.default is MISSING and item.default_factory is MISSING
-        found.append((_camel(item.name), item.name, hints[_camel(item.name)], is_needed))
-    return tuple(found)
+        hint = hints[item.name]
+        found[_camel(item.name)] = _Field(item.name, hint, _builder(hint), is_needed)
+    return found, tuple((key, field.name) for key, field in found.items() if field.is_needed)
 
 
-def _build_union(kinds: tuple[Any, ...], data: Any, place: str) -> Any:
-    if data is None and type(None) in kinds:
-        return None
-    if isinstance(data, dict) and (tagged := _tagged(kinds)):
-        for kind, tags in tagged:
-            if tags is None or data.get("type") in tags:
-                return _build(kind, data, place)
-        raise PlainError(f"{place or 'value'}: unknown type {data.get('type')!r}")
-    for kind in kinds:
-        if kind is not type(None) and not is_dataclass(kind):
+def _union_builder(kinds: tuple[Any, ...]) -> _Build:
+    tagged, others = _tagged(kinds), tuple(kind for kind in kinds if not is_dataclass(kind))
+
+    def build(data: Any) -> Any:
+        if data is None and type(None) in kinds:
+            return None
+        if tagged and isinstance(data, dict):
+            tag = data.get("type")
+            kind = tagged.get(tag if isinstance(tag, str) else None) or tagged.get(None)
+            if kind is None:
+                raise PlainError(f"unknown type {tag!r}")
+            return _builder(kind)(data)
+        for kind in others:
             try:
-                return _build(kind, data, place)
+                return _builder(kind)(data)
             except PlainError:
                 continue
-    raise PlainError(f"{place or 'value'}: {data!r} fits none of its types")
+        raise PlainError(f"{data!r} fits none of its types")
+
+    return build
 
 
-@cache
-def _tagged(kinds: tuple[Any, ...]) -> tuple[tuple[Any, tuple[Any, ...] | None], ...]:
-    """Give the dataclasses of a union with the `type`s that each is told by; None for one that has no such field."""
-    hints = {kind: _hints(cast(Any, kind)) for kind in kinds if is_dataclass(kind)}
-    return tuple((kind, get_args(own["type"]) if "type" in own else None) for kind, own in hints.items())
+def _tagged(kinds: tuple[Any, ...]) -> dict[str | None, Any]:
+    """Give the dataclasses of a union by the `type`s that each is told by; the first that has no such field by None."""
+    found: dict[str | None, Any] = {}
+    for kind in filter(is_dataclass, kinds):
+        hints = get_type_hints(kind)
+        for tag in get_args(hints["type"]) if "type" in hints else (None,):
+            found.setdefault(tag, kind)
+    return found
 
 
-def _build_tuple(kinds: tuple[Any, ...], data: Any, place: str) -> Any:
-    _expect(isinstance(data, (list, tuple)), "a list", data, place)
-    return tuple(_build(kinds[0], item, f"{place}[{index}]") for index, item in enumerate(data))
-
-
-def _expect(holds: bool, wanted: str, data: Any, place: str) -> None:
-    if not holds:
-        raise PlainError(f"{place or 'value'}: expected {wanted}, got {type(data).__name__}")
+def _expected(wanted: str, data: Any) -> PlainError:
+    return PlainError(f"expected {wanted}, got {type(data).__name__}")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,14 @@ class RunRecord:
 
 def utc_text(seconds: float) -> str:
     """Give a Unix time as Azure ML's records have it: `2021-06-23T13:08:03.554571Z`."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    second, microsecond = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_utc_second(second)}.{microsecond:06}Z"
+
+
+@lru_cache(maxsize=16)
+def _utc_second(second: int) -> str:
+    """Give a whole second's text; in a run with ten thousands of processes each is asked for by many."""
+    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def write_record(path: Path, record: RunRecord) -> None:

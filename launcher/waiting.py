@@ -24,6 +24,10 @@ def wait_for_end(folder: RunFolder, deadline: float = math.inf) -> RunRecord:
     while True:
         record = runs.read_run(folder)
         left = deadline - time.monotonic()
+        if is_over(record) and record.away is not None:
+            from .ssh.bringing import bring_results
+
+            return bring_results(folder)
         if is_over(record) or left <= 0:
             return record
         if not _wait_for_hang_up(record, deadline):

@@ -26,6 +26,8 @@ _FIRST_NOTE, _NOTE_INTERVAL = 10.0, 60.0
 _TELL_INTERVAL = 0.25
 """Seconds between two words to all nodes of who is missing: with thousands that come at once, one for each of them
 would be millions."""
+_TELL_SHARE = 19
+"""How many times as long as the last such word took it is to the next at least: they are told, and not kept waiting."""
 _NAMED = 8
 """Ranks that are named one by one where some are missing."""
 
@@ -48,6 +50,7 @@ class JoinedNodes:
         self._links: set[Link] = set()
         self._then: Callable[[], None] | None = None
         self._is_to_be_told = False
+        self._may_tell_at = 0.0
 
     def open(self, loop: Loop, note: Callable[[str], None], on_return: Callable[[], None]) -> None:
         """Let nodes in from now on."""
@@ -123,7 +126,8 @@ class JoinedNodes:
             self._begin(link)
             if not self._is_to_be_told:
                 self._is_to_be_told = True
-                self._loop.call_later(_TELL_INTERVAL if self._awaited else 0.0, self._tell_who_is_missing)
+                pause = max(_TELL_INTERVAL, self._may_tell_at - time.monotonic())
+                self._loop.call_later(pause if self._awaited else 0.0, self._tell_who_is_missing)
             return
         # It was lost and is back: the run may want it for its next attempt, or among those that went on without it.
         link.is_free = True
@@ -185,10 +189,13 @@ class JoinedNodes:
 
     def _tell_who_is_missing(self) -> None:
         self._is_to_be_told = False
+        began = time.monotonic()
         text = self._waiting_text() if self._awaited else f"all {self._count} nodes here"
         line = joining.enveloped(joining.Beat(text))
         for link in tuple(self._links):
             link.channel.send_line(line)
+        now = time.monotonic()
+        self._may_tell_at = now + _TELL_SHARE * (now - began)
 
     def _waiting_text(self) -> str:
         missing = sorted(self._awaited)

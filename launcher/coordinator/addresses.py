@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from regiment.distribution.addresses import Report, choose
+from regiment.distribution.addresses import Report, Trial, choose
 from regiment.jobs.dataclass import replace
 from regiment.jobs.placement import Node, Placement
 
@@ -14,10 +14,18 @@ _NAMED = 8
 """Nodes whose addresses are given one by one; all of them are in `plan.json`."""
 
 
-def addressed(placement: Placement, hellos: Mapping[int, AgentHello]) -> tuple[Placement, str]:
+def addressed(
+    placement: Placement, hellos: Mapping[int, AgentHello], trials: Sequence[Trial] = ()
+) -> tuple[Placement, str]:
     """Give each node the address that all others reach it by, as far as they are there; and the reason for these."""
     there = [node for node in placement.nodes if node.index in hellos]
-    found = choose([Report(node.address, hellos[node.index].interfaces) for node in there])
+    place = {node.index: number for number, node in enumerate(there)}
+    among = [
+        Trial(place[trial.node], place[trial.target], trial.reached)
+        for trial in trials
+        if trial.node in place and trial.target in place
+    ]
+    found = choose([Report(node.address, hellos[node.index].interfaces) for node in there], among)
     chosen = {
         node.index: replace(node, address=choice.address, interface=choice.interface)
         for node, choice in zip(there, found.nodes, strict=True)

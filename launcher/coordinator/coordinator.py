@@ -104,7 +104,10 @@ class Coordinator:
         # From within the loop, which a request may end.
         self.loop.post(self._look_at_requests if self._recorder.record.scheduler is None else self._keep_looking)
         self._set_wake_timer()
-        self.loop.run()
+        try:
+            self.loop.run()
+        finally:
+            self._recorder.flush()
 
     def _introduce(self) -> None:
         path = f"{self._sockets}/coordinator.sock"

@@ -16,6 +16,7 @@ from regiment.distribution.tasks import node_slots
 from regiment.jobs.errors import ProtocolError
 from regiment.jobs.files import replace_file
 from regiment.jobs.placement import Node, Placement
+from regiment.jobs.spec import Plain
 from regiment.jobs.workspace import RunFolder
 
 from ..backends.backend import AgentChannel, Backend, Ready, StartedNode
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .asked import Asked
     from .provisions import Provisions
     from .spreading import Spreading
+    from .trials import Trials
 
 _LEASE = 1.0
 """Seconds an agent of this machine waits for a coordinator that is gone; nobody re-dials it here."""
@@ -96,6 +98,8 @@ class Nodes:
         self._apart: dict[int, ApartNode] = {}
         """Those that do not see the run folder."""
         self._provisions: Provisions | None = None
+        self._trials: Trials | None = None
+        self._has_told_failures = False
         self._spreading: Spreading | None = None
         self._token = os.urandom(8).hex() if backend.may_be_apart else ""
         self.has_new_places = False
@@ -133,6 +137,8 @@ class Nodes:
     def fence(self, index: int) -> list[int]:
         """Kill what a lost node may still run, agent and keeper included; gives the pids that would not die."""
         self._pulse.forget(index)
+        if self._trials is not None:
+            self._trials.forget(index)
         channel = self._agents.pop(index, None)
         if channel is not None:
             channel.close()
@@ -161,6 +167,11 @@ class Nodes:
 
     def prepare(self, index: int, message: messages.Prepare) -> None:
         """Let a node make its folders, once it has the snapshot and the inputs."""
+        if self._trials is None and any(hello.door is not None for hello in self._hellos.values()):
+            from .trials import Trials  # Where all nodes are this machine, there is nothing to try.
+
+            self._trials = Trials(self.tell)
+            self._trials.begin(self._reported_placement(), self._hellos)
         apart = self._apart.get(index)
         if apart is None:
             self.tell(index, message)
@@ -187,6 +198,26 @@ class Nodes:
 
     def reserve_ports(self) -> None:
         """Have the nodes hold the ports the processes need: one on node 0 to meet at, and one each where wanted."""
+        if self._trials is not None:
+            self._trials.when_done(self._reserve_if_reached)
+        else:
+            self._reserve_ports()
+
+    def _reserve_if_reached(self) -> None:
+        """Go on, unless processes that have to meet could not."""
+        assert self._trials is not None
+        failures = self._trials.failures()
+        if failures and not self._has_told_failures:
+            self._has_told_failures = True
+            first = failures[0]
+            text = self._trials.sentence(first, {index: hello.host for index, hello in self._hellos.items()})
+            if first.target == 0 and not isinstance(self._order.spec.distribution, Plain):
+                self._happened(events.NodeFailed(first.node, text))
+                return
+            self._recorder.note("warning", f"node-{first.node} {text}")
+        self._reserve_ports()
+
+    def _reserve_ports(self) -> None:
         self._ports = {}
         counts = {index: count for index in range(self._count) if (count := self._port_count(index))}
         self._awaited = set(counts)
@@ -196,17 +227,21 @@ class Nodes:
     def _port_count(self, index: int) -> int:
         return (self._slots[index] if wants_ports(self._order.spec) else 0) + (1 if index == 0 else 0)
 
-    def placement(self) -> Placement:
-        """Give where the nodes are, as far as that is known; before that, with placeholders."""
+    def _reported_placement(self) -> Placement:
+        """Give where the nodes are as they say themselves."""
         first = self._ports.get(0, ())
         port = str(first[0]) if first else "{port}"
-        places = tuple(self._place(i) for i in range(self._count))
+        return Placement(tuple(self._place(i) for i in range(self._count)), port)
+
+    def placement(self) -> Placement:
+        """Give where the nodes are, as far as that is known; before that, with placeholders."""
+        placement = self._reported_placement()
         if not any(hello.interfaces for hello in self._hellos.values()):
-            return Placement(places, port)  # All are this machine, or nothing is known of them yet.
+            return placement  # All are this machine, or nothing is known of them yet.
         from .addresses import addressed
 
-        placement, reason = addressed(Placement(places, port), self._hellos)
-        if reason != self._said_of_addresses:
+        placement, reason = addressed(placement, self._hellos, () if self._trials is None else self._trials.done)
+        if self._ports and reason != self._said_of_addresses:  # Before, it may not have been tried yet.
             self._said_of_addresses = reason
             self._recorder.event({"event": "addresses", "reason": reason})
         for index in self._hellos:
@@ -323,6 +358,8 @@ class Nodes:
                 if message.root:
                     self._has_own_folder(index, message)
                 self._happened(events.NodeUp(index, is_same_place=self._is_same_place(index, message)))
+            case messages.Reached() if self._trials is not None:
+                self._trials.heard(index, message)
             case messages.PortsReserved(ports):
                 self._ports[index] = ports
                 if self._awaited == {index}:

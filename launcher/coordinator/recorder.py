@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from regiment.distribution import history
@@ -19,7 +20,7 @@ from regiment.jobs.files import replace_file, replace_json, replace_pieces
 from regiment.jobs.journal import Journal, read_journal
 from regiment.jobs.ledger import LedgerRow
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import RunRecord, RunStatus, utc_text, write_record
+from regiment.jobs.record import NodeRecord, RunRecord, RunStatus, utc_text, write_record
 from regiment.jobs.workspace import RunFolder
 
 from ..node.channel import encode
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 _REWRITE_INTERVAL = 0.2
 """Seconds between two rewrites of the status files."""
+_AT_ONCE = 256
+"""Events that wait for each other at most."""
+_LONG_PLAN = 1024
+"""Processes of a plan that is not written at once."""
+_PROCESS = 25e-6
+"""Seconds that it takes to write one of its processes, roughly."""
 _SHARE = 9
 """How many times as long as a rewrite took it is to the next at least: a tenth of the time goes there at most."""
 
@@ -52,18 +59,26 @@ class Recorder:
         self.tell: Callable[[bytes], None] = lambda line: None
         """Gets every event, as a line of JSON, after it is on disk."""
         self.events: list[bytes] = []
+        """All that are on disk."""
+        self._unwritten: list[bytes] = []
+        """Those that happened in the loop's present turn: with thousands of nodes these are many."""
+        self._known: dict[int, dict[str, Any]] = {}
+        """What has become known of nodes since the record was written."""
         self._since = 0.0
         """Seconds from the first event of a run to its being taken up again by this process."""
         if record.attempt:
             self._read_earlier_events()
         self._journal = Journal(folder.events)
         self._own_logs: dict[str, Journal] = {}
+        self._own_lines: dict[str, bytes] = {}
+        """What is still to be added to these, with the events that it comes from."""
         self._told: set[str | None] = set()
         # All times of a run are one reading of the wall clock plus monotonic time, so they never run backwards.
         self.started_at = time.monotonic()
         self._wall_offset = time.time() - self.started_at
         self._files = StatusFiles(folder, self.utc)
         self._state: State | None = None
+        self._unwritten_plan: Plan | None = None
         self._is_said = False
         """Whether the status is what somebody has said, from now on, and not what the state is."""
         self._ledger: LedgerWriter | None = None
@@ -83,19 +98,32 @@ class Recorder:
             self._since = max(float(earlier[-1]["at"]), time.time() - began.timestamp())
 
     def event(self, happening: history.Happening) -> None:
-        """Append one event and tell the viewers."""
+        """Append one event and tell the viewers, before the loop waits again."""
         now = time.monotonic()
         event = {
-            "seq": len(self.events),
+            "seq": len(self.events) + len(self._unwritten),
             "timeUtc": self.utc(now),
             "at": round(self._since + now - self.started_at, 6),
             **happening,
         }
-        line = encode(event)
-        self.events.append(line)
-        error = _error_of(lambda: self._journal.append_line(line))
-        # Told before the trouble with writing it is: viewers take nothing for new that is older than the last they saw.
-        self.tell(line)
+        if not self._unwritten:
+            self._loop.post(self.flush)
+        self._unwritten.append(encode(event))
+        if len(self._unwritten) == _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the events that are not written yet, and tell the viewers."""
+        lines, self._unwritten = self._unwritten, []
+        self.events += lines
+        data = b"".join(lines)
+        error = _error_of(lambda: self._journal.append_line(data)) if lines else None
+        own, self._own_lines = self._own_lines, {}
+        for name, text in own.items():
+            error = _error_of(partial(self._add_to_own_log, name, text)) or error
+        # Told before the trouble with writing is: viewers take nothing for new that is older than the last they saw.
+        for line in lines:
+            self.tell(line)
         self._complain(error)
 
     def measured(self, row: LedgerRow) -> None:
@@ -118,8 +146,7 @@ class Recorder:
 
     def node(self, index: int, **known: Any) -> None:
         """Take down what has become known of a node: fields of its NodeRecord."""
-        nodes = self.record.nodes
-        self.record = replace(self.record, nodes=(*nodes[:index], replace(nodes[index], **known), *nodes[index + 1 :]))
+        self._known.setdefault(index, {}).update(known)
 
     def note(self, level: str, text: str) -> None:
         """Record something a person may want to know; warnings also go into the record."""
@@ -128,13 +155,19 @@ class Recorder:
             self.record = replace(self.record, warnings=(*self.record.warnings, text))
 
     def planned(self, plan: Plan, state: State) -> None:
-        """Write the plan, without secrets, and who runs where."""
-        self._state = state
-        self._attempt(lambda: self._write_plan(plan, state))
+        """Write the plan, without secrets, and who runs where; a long one later on, for the nodes are waiting."""
+        self._state, self._unwritten_plan = state, plan
+        if len(plan.processes) <= _LONG_PLAN:
+            self._attempt(self._write_plan)
+        else:
+            self._due_at = time.monotonic() + _SHARE * _PROCESS * len(plan.processes)
+            self._rewrite_soon()
 
-    def _write_plan(self, plan: Plan, state: State) -> None:
-        replace_pieces(self._folder.plan, plan_pieces(plan))
-        self._files.planned(plan, state)
+    def _write_plan(self) -> None:
+        plan, self._unwritten_plan = self._unwritten_plan, None
+        if plan is not None and self._state is not None:
+            self._files.planned(plan, self._state)
+            replace_pieces(self._folder.plan, plan_pieces(plan))
 
     def follow(self, old: State, new: State) -> None:
         """Record what changed between two states."""
@@ -154,13 +187,13 @@ class Recorder:
         name = _OWN_LOGS.get(state)
         if name is not None:
             line = f"{self.utc(time.monotonic())} {node_id} {state}\n"
-            self._attempt(lambda: self._own_log(name).append_line(line.encode()))
+            self._own_lines[name] = self._own_lines.get(name, b"") + line.encode()
 
-    def _own_log(self, name: str) -> Journal:
-        """Give one of the run's own logs, which stays open: with many nodes it gets many lines."""
+    def _add_to_own_log(self, name: str, text: bytes) -> None:
+        """Add to one of the run's own logs, which stays open: with many nodes it gets many lines."""
         if name not in self._own_logs:
             self._own_logs[name] = Journal(self._folder.own_logs / name)
-        return self._own_logs[name]
+        self._own_logs[name].append_line(text)
 
     def attempt_ended(self, report: Report | None) -> None:
         """Write down an attempt's last state and why it failed where that stays, with its logs."""
@@ -206,6 +239,12 @@ class Recorder:
 
     def write_now(self, *, whole: bool = False) -> None:
         """Bring `run.json` and the status files up to date; those of many nodes later on, unless `whole`."""
+        if whole or self._unwritten_plan is None:
+            self._write_all(whole=whole)
+        else:
+            self._attempt(self._write_run)  # The status files that are there are an earlier plan's.
+
+    def _write_all(self, *, whole: bool) -> None:
         began = time.monotonic()
         self._attempt(self._write_run)
         self._attempt(lambda: self._write_status(whole=whole))
@@ -213,6 +252,7 @@ class Recorder:
         self._due_at = now + max(_REWRITE_INTERVAL, _SHARE * (now - began))
 
     def _write_status(self, *, whole: bool) -> None:
+        self._write_plan()
         if self._state is not None and not self._files.write(self._state, whole=whole):
             self._rewrite_soon()
 
@@ -224,20 +264,24 @@ class Recorder:
     def _write_run(self) -> None:
         state = self._state
         if state is not None:
-            words = (history.node_word(state, node.index) for node in self.record.nodes)
-            nodes = tuple(
-                node if node.state == word else replace(node, state=word)
-                for node, word in zip(self.record.nodes, words, strict=True)
-            )
+            nodes = tuple(self._node(node, history.node_word(state, node.index)) for node in self.record.nodes)
+            self._known.clear()
             # Nor is a verdict written before all that belongs to it: the scheduler may have the run again instead.
             is_early = state.status.is_terminal and self.record.exit_status is None
             status = self.record.status if self._is_said or is_early else state.status
             self.record = replace(self.record, status=status, nodes=nodes, preempting=state.preempting)
         write_record(self._folder.record, self.record)
 
+    def _node(self, node: NodeRecord, word: str) -> NodeRecord:
+        known = self._known.get(node.index)
+        return replace(node, state=word, **known or {}) if known or node.state != word else node
+
     def _rewrite(self) -> None:
         self._due = False
-        self.write_now()
+        if time.monotonic() < self._due_at:
+            self._rewrite_soon()  # It was put off meanwhile.
+        else:
+            self._write_all(whole=False)
 
 
 def _error_of(write: Callable[[], None]) -> OSError | None:

@@ -26,9 +26,9 @@ from ..node.receiving import Receiver
 from ..node.tls import TlsStream, fingerprint, shows, tune
 from .dialing import dial
 
-_PATIENCE = 10.0
+_PATIENCE = 20.0
 """Seconds that the other side may say nothing."""
-_DIAL_LIMIT, _NO_WAY_LIMIT = 6.0, 1.0
+_DIAL_LIMIT, _NO_WAY_LIMIT = 10.0, 1.0
 """Seconds that a node may take to answer, and fewer where no way leads to it: the coordinator has it all as well."""
 _MOST = 8
 """Nodes that are served at once; a tree has fewer."""

@@ -26,7 +26,7 @@ from ..node import joining, messages, processes, scratch
 from ..node.cgroups import NodeGroup
 from ..node.channel import LineChannel, Stream, encode
 from ..node.config import NodeConfig
-from ..node.lease import LAST_GRACE, LEASE, Lease
+from ..node.lease import KILLING, LAST_GRACE, LEASE, SILENCE, Lease
 from ..node.limits import raise_limits
 from ..node.loop import Loop
 from ..node.tag import earlier_tags, tag_of
@@ -71,6 +71,7 @@ class Relay:
         self._lease = Lease(loop, lambda: self._tell(joining.Alive()), self._lease_over)
         self._node: LocalNode | None = None
         self._agent: LineChannel | None = None
+        self._agent_pid: int | None = None
         self._status: int | None = None
         self._signals = 0
 
@@ -128,7 +129,7 @@ class Relay:
 
     def _hear(self, message: joining.ToNode) -> None:
         match message:
-            case joining.Beat(text, heard):
+            case joining.Beat(text, heard=heard):
                 self._lease.heard(heard)
                 if text is not None:
                     self._say(text)
@@ -164,6 +165,7 @@ class Relay:
             cpus=(),
             # It is here that the coordinator is waited for; whoever has given it up does not call the agent again.
             lease=0.0,
+            silence=SILENCE,
             last_grace=LAST_GRACE,
             zip=str(self._zip),
             python=sys.executable,
@@ -212,6 +214,7 @@ class Relay:
             connection.close()
             return  # It has just died, as the end of its keeper will say.
         self._agent = LineChannel(self._loop, connection, self._from_agent, self._agent_hung_up)
+        self._agent_pid = ready.pid
         self._tell(joining.AgentReady(ready.pid, ready.keeper_pid, ready.socket))
 
     def _from_agent(self, line: bytes) -> None:
@@ -248,7 +251,13 @@ class Relay:
         if self._agent is not None:
             self._agent.close()
             self._agent = None
+        self._loop.call_later(LAST_GRACE + KILLING / 2, self._end_if_stopped)
         self._loop.call_later(_CLEAN_LIMIT, self._end_node)
+
+    def _end_if_stopped(self) -> None:
+        """End the node for an agent that cannot do so; one that can may still save what the job wrote."""
+        if self._agent_pid is not None and processes.is_stopped(self._agent_pid):
+            self._end_node()
 
     def _told_to_end(self, number: signal.Signals) -> Callable[[], None]:
         def handle() -> None:

@@ -37,6 +37,7 @@ from .starts import Marks
 from .workplace import Workplace
 
 if TYPE_CHECKING:
+    from .door import Listener
     from .ownfolder import OwnFolder
     from .warm import Warm
 
@@ -124,9 +125,10 @@ class Agent:
         self.asking = Asking(self.tell)
         self._has_views = has_views
         self._workplace = Workplace(config, self._log, has_views, self._warn)
-        self._patience = Patience(self.loop, self._coordinator_silent)
+        self._patience = Patience(self.loop, self._coordinator_silent, config.silence)
         self._marks: Marks | None = None
         self._held_ports: list[socket.socket] = []
+        self._door: Listener | None = None
         self._exit_status = 0
         self._own_folder = self._make_own_folder() if config.root else None
 
@@ -178,6 +180,7 @@ class Agent:
                 cpus=tuple(sorted(os.sched_getaffinity(0))),
                 numa=processes.numa_nodes(),
                 boot_id=processes.boot_id(),
+                door=self._open_door(),
                 place=processes.place(),
                 root=self._config.root,
                 interfaces=self._interfaces(),
@@ -194,6 +197,18 @@ class Agent:
         from .interfaces import interfaces
 
         return interfaces()
+
+    def _open_door(self) -> messages.Door | None:
+        if self._config.address.startswith("127."):
+            return None
+        from .door import Listener
+
+        try:
+            self._door = self._door or Listener(self.loop)
+        except OSError as error:
+            self._warn(f"{self._config.node_id}: others cannot try whether they reach it: {error.strerror}")
+            return None
+        return self._door.door
 
     def coordinator_said(self, data: dict[str, Any]) -> None:
         """Do what a message of the coordinator's asks for."""
@@ -278,6 +293,8 @@ class Agent:
 
     def start(self, message: messages.Start) -> None:
         """Start the processes in the folder that was made for them."""
+        if self._door is not None:
+            self._door.close()  # Whoever was to try it has.
         order = self._workplace.order
         if order is not None:
             os.chdir(order.working_folder)
@@ -342,6 +359,12 @@ class Agent:
     def ping(self, message: messages.Ping) -> None:
         """Give a sign of life."""
         self.tell(messages.Pong(message.question))
+
+    def try_addresses(self, message: messages.TryAddresses) -> None:
+        """Try at which addresses other nodes can be reached."""
+        from .door import Trial
+
+        Trial(self.loop, message, self.tell)
 
     def let_start(self, message: messages.LetStart) -> None:
         """Start what our elastic launcher has asked to."""
@@ -483,6 +506,7 @@ _HANDLERS: dict[type[Any], Callable[[Agent, Any], None]] = {
     messages.Notify: Agent.notify,
     messages.Collect: Agent.collect,
     messages.Ping: Agent.ping,
+    messages.TryAddresses: Agent.try_addresses,
     messages.LetStart: Agent.let_start,
     messages.MeetAgain: Agent.meet_again,
     messages.Release: Agent.release,

@@ -55,6 +55,8 @@ class LineChannel:
         self._on_close = on_close
         self._incoming = bytearray()
         self._outgoing = bytearray()
+        self._is_waiting = False
+        """Whether the socket takes no more at present."""
         self.closed = False
         loop.on_read(connection.fileno(), self._read)
 
@@ -123,12 +125,15 @@ class LineChannel:
                 sent = self._socket.send(self._outgoing)
                 del self._outgoing[:sent]
         except (BlockingIOError, InterruptedError):
+            self._is_waiting = True
             self._loop.on_write(self._socket.fileno(), self._write)
             return
         except OSError:
             # The reader sees the end of the connection as well, and calls back from the loop.
             self._outgoing.clear()
-        self._loop.on_write(self._socket.fileno(), None)
+        if self._is_waiting:
+            self._is_waiting = False
+            self._loop.on_write(self._socket.fileno(), None)
 
     def _end(self) -> None:
         if not self.closed:
@@ -169,7 +174,7 @@ def encode(message: dict[str, Any]) -> bytes:
 def decode(line: bytes) -> dict[str, Any] | None:
     """Read a message's line; None if it is none."""
     try:
-        message = json.loads(line)
+        message = json.loads(line.decode())
     except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None

@@ -62,6 +62,9 @@ class NodeConfig:
     """Whether the job has inputs that it must not be able to write."""
     sharing: Sharing | None = None
     """None where it is certain that the node sees the run folder."""
+    silence: float = 60.0
+    """Seconds after which a coordinator that is connected and says nothing is given up. Many: it may wait for a slow
+    disk, and its run is to survive."""
     last_grace: float = 2.0
     """Seconds from SIGTERM to SIGKILL for what the node runs when nobody comes back for it."""
     asks: bool = False

@@ -97,6 +97,8 @@ class Beat:
     """The coordinator is there, and may have something to tell whoever watches the node."""
 
     text: str | None = None
+    filling: str = ""
+    """Of no meaning, but of a length."""
     heard: int = 0
     """How many lines of the node's have come, of either kind."""
     type: Literal["beat"] = "beat"

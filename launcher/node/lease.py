@@ -18,6 +18,8 @@ BEAT = 2.0
 """Seconds between two beats of the coordinator's, and the most between two lines of a node's."""
 LEASE = 12.0
 """Seconds for which a node runs on. Many: its coordinator may stall for 7 of them, and nothing comes of it."""
+SILENCE = 10.0
+"""Seconds for which an agent runs on whose relay, which has the lease, passes on no word: it may be stopped."""
 LAST_GRACE = 2.0
 """Seconds from SIGTERM to SIGKILL for what a node runs when its lease is over."""
 KILLING = 2.0
@@ -33,9 +35,12 @@ _STOPPED = 2.0
 class Lease:
     """One node's own, counted in the lines that it sends to its coordinator."""
 
-    def __init__(self, loop: Loop, speak: Callable[[], None], on_over: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: Loop, speak: Callable[[], None], on_over: Callable[[], None], seconds: float = LEASE
+    ) -> None:
         """Begin; `speak` sends any line, and `on_over` hears once that nothing may run any more."""
         self._loop = loop
+        self._seconds = seconds
         self._speak = speak
         self._on_over = on_over
         self._sent = 0
@@ -66,18 +71,18 @@ class Lease:
 
     def _wait(self) -> None:
         now = time.monotonic()
-        self._due_at = max(now, min(self._stamped_at + BEAT, self._since + LEASE))
+        self._due_at = max(now, min(self._stamped_at + BEAT, self._since + self._seconds))
         self._timer = self._loop.call_later(self._due_at - now, self._look)
 
     def _look(self) -> None:
         now = time.monotonic()
-        if now - self._since >= LEASE and now - self._due_at < _STOPPED:
+        if now - self._since >= self._seconds and now - self._due_at < _STOPPED:
             self._timer = None
             self._on_over()
             return
         if now - self._stamped_at >= BEAT:
             self._speak()
-        if now - self._since >= LEASE:
+        if now - self._since >= self._seconds:
             # We were stopped, and have not had the time to hear what there is to hear.
             self._due_at = now + _STOPPED
             self._timer = self._loop.call_later(_STOPPED, self._look)

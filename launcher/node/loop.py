@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-import selectors
+import select
 import signal
 import time
 from collections import deque
@@ -19,13 +19,17 @@ from types import FrameType
 Callback = Callable[[], None]
 _LONGEST_SLEEP = 24 * 3600.0
 """Seconds; epoll counts milliseconds in 32 bits, so 25 days are too long for it, and a run may last longer."""
+_AT_ONCE = 256
+"""Files that are served before timers have their turn; those that had none yet come first in the next."""
 
 
 class Loop:
     """Calls back when something happened; one thread, no callback ever waits."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()  # `selectors` does the same in many times the steps.
+        self._masks: dict[int, int] = {}
+        """What is waited for, by descriptor."""
         self._readers: dict[int, Callback] = {}
         self._writers: dict[int, Callback] = {}
         self._timers: list[tuple[float, int, Callback]] = []
@@ -35,6 +39,8 @@ class Loop:
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._signals: dict[int, Callback] = {}
         self._running = False
+        self.polled_at = time.monotonic()
+        """When it was last seen which files are ready; what had come by then to any that was, has been read since."""
         self.on_read(self._wake_read, self._drain_wake)
 
     def on_read(self, fd: int, callback: Callback | None) -> None:
@@ -70,11 +76,14 @@ class Loop:
         """Work until `stop`."""
         self._running = True
         while self._running:
-            for key, mask in self._selector.select(self._time_to_next_timer()):
-                if mask & selectors.EVENT_READ:
-                    self._readers.get(key.fd, _nothing)()
-                if mask & selectors.EVENT_WRITE:
-                    self._writers.get(key.fd, _nothing)()
+            ready = self._epoll.poll(self._time_to_next_timer(), _AT_ONCE)
+            if len(ready) < _AT_ONCE:
+                self.polled_at = time.monotonic()
+            for fd, mask in ready:
+                if mask & ~select.EPOLLOUT:
+                    self._readers.get(fd, _nothing)()
+                if mask & ~select.EPOLLIN:
+                    self._writers.get(fd, _nothing)()
             self._run_timers()
             while self._posted:
                 self._posted.popleft()()
@@ -87,7 +96,7 @@ class Loop:
     def close(self) -> None:
         """Give back the loop's own files."""
         signal.set_wakeup_fd(-1)
-        self._selector.close()
+        self._epoll.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
@@ -96,16 +105,19 @@ class Loop:
             table.pop(fd, None)
         else:
             table[fd] = callback
-        mask = (selectors.EVENT_READ if fd in self._readers else 0) | (
-            selectors.EVENT_WRITE if fd in self._writers else 0
-        )
-        known = fd in self._selector.get_map()
-        if mask and known:
-            self._selector.modify(fd, mask)
-        elif mask:
-            self._selector.register(fd, mask)
-        elif known:
-            self._selector.unregister(fd)
+        mask = (select.EPOLLIN if fd in self._readers else 0) | (select.EPOLLOUT if fd in self._writers else 0)
+        known = self._masks.get(fd, 0)
+        if mask == known:
+            return
+        if mask:
+            self._masks[fd] = mask
+            (self._epoll.modify if known else self._epoll.register)(fd, mask)
+            return
+        del self._masks[fd]
+        try:
+            self._epoll.unregister(fd)
+        except OSError:
+            pass  # It is closed already, and so not waited for any more.
 
     def _time_to_next_timer(self) -> float | None:
         if self._posted:

@@ -139,6 +139,35 @@ class Ping:
 
 
 @dataclass(frozen=True)
+class Door:
+    """Where an agent listens so that others can try whether they reach it."""
+
+    port: int
+    key: str
+    """What it proves with that it is that agent."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A node that another one is to try to reach."""
+
+    node: int
+    door: Door
+    addresses: tuple[str, ...]
+    """The one first that will be taken if it can be reached."""
+
+
+@dataclass(frozen=True)
+class TryAddresses:
+    """Try at which addresses these nodes can be reached."""
+
+    targets: tuple[Target, ...]
+    all: bool = False
+    """Whether the others are of interest too where the first one answers."""
+    type: Literal["tryAddresses"] = "tryAddresses"
+
+
+@dataclass(frozen=True)
 class LetStart:
     """Start what the node's elastic launcher has asked to."""
 
@@ -182,6 +211,7 @@ ToAgent = (
     | Notify
     | Collect
     | Ping
+    | TryAddresses
     | LetStart
     | MeetAgain
     | Release
@@ -208,11 +238,30 @@ class AgentHello:
     """Two nodes with one boot id have one clock."""
     root: str = ""
     """The folder that it works in where it doesn't see the run folder."""
+    door: Door | None = None
+    """Where other nodes can try whether they reach it."""
     place: str = ""
     """Its boot and its processes' namespace: two lives of a node with one place see each other's processes."""
     interfaces: tuple[Interface, ...] = ()
     """The addresses of its machine, where it is one of several machines."""
     type: Literal["agentHello"] = "agentHello"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Where a node that was to be tried has answered."""
+
+    node: int
+    addresses: tuple[str, ...]
+    """None where it has nowhere; once the first that was given has answered, the others are not waited for."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What has come of the tries."""
+
+    nodes: tuple[Answers, ...]
+    type: Literal["reached"] = "reached"
 
 
 @dataclass(frozen=True)
@@ -377,6 +426,7 @@ class Noticed:
 
 FromAgent = (
     AgentHello
+    | Reached
     | PortsReserved
     | Measured
     | Prepared

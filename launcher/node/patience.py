@@ -8,18 +8,16 @@ from .loop import Loop
 
 INTERVAL = 2.0
 """Seconds between two looks."""
-_MOST = 30
-"""Looks in a row at which nothing had come. Many: a coordinator may wait for a slow disk, and its run is to survive."""
 
 
 class Patience:
     """Counts looks and not time: while this process itself is stopped or suspended, none of it runs out."""
 
-    def __init__(self, loop: Loop, on_silence: Callable[[], None], most: int = _MOST) -> None:
-        """`most` looks in a row may find nothing."""
+    def __init__(self, loop: Loop, on_silence: Callable[[], None], seconds: float) -> None:
+        """Look for that long, while nothing comes, before it is given up."""
         self._loop = loop
         self._on_silence = on_silence
-        self._most = most
+        self._most = round(seconds / INTERVAL)
         self._missed = 0
         self._timer: int | None = None
 

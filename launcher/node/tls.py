@@ -36,19 +36,18 @@ class TlsStream:
         self._connection.settimeout(value)
 
     def recv(self, size: int, /) -> bytes:
-        """Give what has come, which may be many records; nothing at the end."""
+        """Give what has come, as many records as are full; nothing at the end."""
         parts: list[bytes] = []
         while size >= _RECORD:
             try:
-                part = self._connection.recv(_RECORD)
+                parts.append(self._connection.recv(_RECORD))
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 if not parts:
                     raise BlockingIOError from None
                 break
-            if not part:
-                break  # The end; where something came before it, the next call finds it again.
-            parts.append(part)
-            size -= len(part)
+            size -= _RECORD
+            if len(parts[-1]) < _RECORD:
+                break  # What follows is still in the kernel: to look for it costs more than to be called again.
         return b"".join(parts)
 
     def send(self, data: bytes | bytearray, /) -> int:

@@ -80,8 +80,13 @@ def as_brought(folder: RunFolder, record: RunRecord) -> RunRecord:
 
 def bring_all(workspace: Workspace) -> None:
     """Bring what is new of all runs that go on on hosts, which are called at once."""
-    folders = [workspace.run(name) for name in os.listdir(workspace.away) if is_name(name)]
-    records = [(folder, read_record(folder.record)) for folder in folders if folder.record.is_file()]
+    records = []
+    for name in filter(is_name, os.listdir(workspace.away)):
+        folder = workspace.run(name)
+        try:
+            records.append((folder, read_record(folder.record)))
+        except UserError:
+            continue  # It is damaged, which the list says, or was removed.
     zips: dict[tuple[str, str], set[str]] = {}
     for _, record in records:
         if record.away is not None and (record.away.host, record.away.python) not in _visits:

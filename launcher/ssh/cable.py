@@ -55,6 +55,11 @@ class Cable:
         """Give for how many seconds the other end has not said that it has something more."""
         return 0.0 if self._waits_since is None else time.monotonic() - self._waits_since
 
+    def count_anew(self) -> None:
+        """Count the seconds in which nothing more has come from now on."""
+        if self._waits_since is not None:
+            self._waits_since = time.monotonic()
+
     def attach(self, connection: socket.socket) -> None:
         """Go on over this connection, and over none that was there before."""
         if self._connection is not None:

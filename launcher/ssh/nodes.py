@@ -21,6 +21,8 @@ _AT_ONCE = 64
 """Hosts that are called at once: each call is a process, and most of its time it waits."""
 _LOOK = 0.5
 """Seconds between two looks at what takes too long."""
+_ABSENCE = 2.0
+"""Seconds without a look after which we take it that we were stopped ourselves, and no host was."""
 _FIRST_NOTE, _NOTE_INTERVAL = 5.0, 15.0
 """Seconds of waiting after which a person is told of it, and between two such notes."""
 _NAMED = 4
@@ -54,6 +56,7 @@ class SshNodes:
         self._loop = loop
         self._note = note
         self._noted_at = time.monotonic() + _FIRST_NOTE - _NOTE_INTERVAL
+        self._looked_at = time.monotonic()
         self._beat()
         self._look()
 
@@ -195,10 +198,13 @@ class SshNodes:
         self._loop.call_later(lease.BEAT, self._beat)
 
     def _look(self) -> None:
-        for reach in tuple(self._reaches.values()):
-            if reach not in self._queue:
-                reach.look()
         now = time.monotonic()
+        was_absent, self._looked_at = now - self._looked_at > _ABSENCE, now
+        for reach in tuple(self._reaches.values()):
+            if was_absent:
+                reach.count_anew()  # What the host has said meanwhile is still to be read.
+            elif reach not in self._queue:
+                reach.look()
         waiting = [reach for reach in self._reaches.values() if reach.is_dialling]
         if waiting and not self._is_ending and now - self._noted_at >= _NOTE_INTERVAL:
             self._noted_at = now

@@ -114,6 +114,13 @@ class Reach:
         if self._cable is not None:
             self._cable.close()
 
+    def count_anew(self) -> None:
+        """Blame the host for nothing that was so far: it was we who did not look."""
+        if self._cable is not None:
+            self._cable.count_anew()
+        if self._broken_at is not None:
+            self._broken_at = time.monotonic()
+
     def look(self) -> None:
         """See whether it takes too long, or nothing comes over its connection any more."""
         if self._over:

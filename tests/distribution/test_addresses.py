@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from regiment.distribution.addresses import Report, choose
+from regiment.distribution.addresses import Report, Trial, candidates, choose, unreached
 from regiment.jobs.placement import Interface
 
 
@@ -94,3 +94,40 @@ def test_each_node_gets_the_address_that_all_others_reach(
     assert [f"{choice.interface} {choice.address}" for choice in found.nodes] == expected
     assert found.network == network
     assert found.reason.startswith("there is no network" if network is None else "all nodes have an address")
+
+
+TWO_NETWORKS = [report(f"10.0.0.{n}", f"eth0 10.0.0.{n}/24", f"eth1 10.1.0.{n}/24") for n in (1, 2, 3)]
+
+
+def tried(*lost: str) -> list[Trial]:
+    """Give what comes of it when node 0 and each other one try each other, and nobody answers at some addresses."""
+    pairs = [(0, 1), (0, 2), (1, 0), (2, 0)]
+    addresses = {target: (f"10.0.0.{target + 1}", f"10.1.0.{target + 1}") for target in range(3)}
+    return [Trial(node, target, tuple(a for a in addresses[target] if a not in lost)) for node, target in pairs]
+
+
+def test_each_node_is_tried_first_at_the_address_that_would_be_chosen() -> None:
+    assert candidates(TWO_NETWORKS)[1] == ("10.0.0.2", "10.1.0.2")
+
+
+def test_a_network_in_which_all_reach_each_other_is_taken_and_it_is_said_that_this_was_tried() -> None:
+    found = choose(TWO_NETWORKS, tried())
+    assert found.network == "10.0.0.0/24" and "and reach each other there" in found.reason
+
+
+def test_a_network_in_which_a_node_is_not_reached_gives_way_to_another_and_the_pair_is_named() -> None:
+    found = choose(TWO_NETWORKS, tried("10.0.0.3"))
+    assert (found.network, [one.address for one in found.nodes]) == ("10.1.0.0/24", [f"10.1.0.{n}" for n in (1, 2, 3)])
+    assert "not in 10.0.0.0/24: node-0 does not reach node-2 at 10.0.0.3" in found.reason
+
+
+def test_without_such_a_network_each_node_has_an_address_at_which_it_was_reached() -> None:
+    found = choose(TWO_NETWORKS, tried("10.0.0.3", "10.1.0.2"))
+    assert found.network is None
+    assert [one.address for one in found.nodes] == ["10.0.0.1", "10.0.0.2", "10.1.0.3"]
+
+
+def test_a_node_that_answers_nowhere_is_named_and_changes_nothing_for_the_others() -> None:
+    trials = tried("10.0.0.3", "10.1.0.3")
+    assert [(trial.node, trial.target) for trial in unreached(trials)] == [(0, 2)]
+    assert choose(TWO_NETWORKS, trials).network == "10.0.0.0/24"

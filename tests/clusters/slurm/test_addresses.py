@@ -42,5 +42,5 @@ def test_all_libraries_are_told_one_address_and_its_interface_and_the_reason_is_
     rows = map(json.loads, (lab.run_folder("r") / "events.jsonl").read_text().splitlines())
     [reason] = [row["reason"] for row in rows if row["event"] == "addresses"]
     network, _, nodes_named = reason.partition(": ")
-    assert network == f"all nodes have an address of their own in {net}.0/24"
+    assert network == f"all nodes have an address of their own in {net}.0/24, and reach each other there"
     assert nodes_named == f"node-0 {addresses[0]} on eth0, node-1 {addresses[1]} on eth0"

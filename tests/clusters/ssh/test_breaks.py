@@ -58,13 +58,18 @@ def test_a_broken_connection_is_made_again_and_no_line_is_lost_or_doubled(lab: S
     assert sorted(out.splitlines()) == sorted(f"[node-{n} rank {n}] {line}" for n in (0, 1) for line in log(lab, n))
 
 
-def test_a_short_partition_is_not_noticed_by_the_job(lab: SshLab) -> None:
+def test_a_short_partition_and_a_coordinator_that_stalls_are_not_noticed_by_the_job(lab: SshLab) -> None:
     run = lab.start("run", "--name", "r", "--hosts", "h1,h2", "--code", "code", "--", "sh", "count.sh")
     lab.wait_until(lambda: len(log(lab, 0)) > 5 and len(log(lab, 1)) > 5)
     lab.bed.cut("h2")
     time.sleep(2)  # It is the length of the partition, and not what is waited for.
     lab.bed.mend("h2")
     lab.wait_until(partial(has_lines, lab, 1, len(log(lab, 1)) + 20))
+    coordinator = lab.show("r")["coordinator"]["pid"]
+    os.kill(coordinator, signal.SIGSTOP)
+    time.sleep(6)  # As it may wait for a disk.
+    os.kill(coordinator, signal.SIGCONT)
+    lab.wait_until(partial(has_lines, lab, 1, len(log(lab, 1)) + 140))
     for name in ("h1", "h2"):
         (working_folder(lab, name) / "stop").touch()
     _, err = run.communicate()

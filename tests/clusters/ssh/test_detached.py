@@ -79,12 +79,16 @@ def test_logs_are_followed_and_edits_go_where_the_run_is(lab: SshLab) -> None:
 
 @pytest.mark.slow
 def test_a_detached_run_is_cancelled_where_it_is(lab: SshLab) -> None:
-    lab.run("run", "--name", "r", "--hosts", "h1,h2", "--detach", "--code", "code", "--", "sh", "wait.sh")
+    job = ("--name", "r", "--experiment", "e", "--code", "code")
+    lab.run("run", *job, "--hosts", "h1,h2", "--detach", "--", "sh", "wait.sh")
     lab.wait_until(lambda: begun(lab, "h1") and begun(lab, "h2"))
     assert lab.run("cancel", "r").returncode == 0
-    done = lab.run("wait", "r")
-    assert done.returncode == 4, done.stderr
-    assert lab.show("r")["status"] == "Canceled"
+    lab.script(
+        "from regiment import Experiment, Run, Workspace\n"
+        "run = Run(Experiment(Workspace('.regiment'), 'e'), 'r')\n"
+        "assert run.wait_for_completion(raise_on_error=False)['status'] == 'Canceled'\n"
+    )
+    assert lab.run("wait", "r").returncode == 4
 
 
 @pytest.mark.slow

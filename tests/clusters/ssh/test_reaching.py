@@ -123,3 +123,10 @@ def test_it_is_said_which_host_is_waited_for(ssh_lab: SshLab, bed: Bed) -> None:
         assert run.returncode == 4
     finally:
         bed.start_sshd("h2")
+
+
+@pytest.mark.slow
+def test_a_host_that_no_route_leads_to_is_told(ssh_lab: SshLab) -> None:
+    # An address of their network that nobody has, as that of a machine that is switched off.
+    nobody = config(ssh_lab, f"Host h2\n  HostName {ssh_lab.bed.net}.200\n")
+    assert "h2 cannot be reached: no route to it; see that it is up" in refused(ssh_lab, "h1,h2", **nobody)

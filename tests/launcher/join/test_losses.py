@@ -100,6 +100,8 @@ def test_a_lost_node_ends_the_run_within_ten_seconds(
     assert [node.returncode for node in nodes] == [3, 3]
     assert all(f"node-2 was lost: its {'agent ' if lose is stop_relay else ''}{words}" in n.stderr for n in nodes)
     if lose is stop_relay:
+        # Its lease is nothing that it could end. Its agent notices that no word comes any more.
+        lab.wait_until(lambda: not any(lab.command_line(pid).startswith(b"sleep") for pid in lab.processes()))
         os.kill(third.pid, signal.SIGCONT)
         assert ended(third).returncode == 3  # And its ranks with it, as the lab finds.
 
