@@ -3,7 +3,7 @@
 The coordinator is the real one, with the real loop, plan, record and run folder; what it takes for nodes are the agents
 of agents.py. CARRIER is `plain` for Unix sockets, or `secured` for TLS with the proof of the run's key: then node 0 is
 real, with ranks that end at once. With `floor` and `secured_floor` there is no coordinator, and what is said is the
-same: nothing but the key is checked, and nothing decided or written, so no coordinator in Python could be faster. Prints
+same: nothing but the key is checked, nothing decided or written, and no coordinator in Python could be faster. Prints
 what it took, as JSON.
 """
 
