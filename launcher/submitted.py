@@ -18,6 +18,7 @@ from regiment.jobs.runconfig import runconfig
 from regiment.jobs.spec import JobSpec
 from regiment.jobs.workspace import Workspace
 
+from .cli.hosts import SSH, hosts_of_target
 from .cli.request import check_size, job_file_of
 from .lookup import looked_up
 from .operations import Submit, SubmitJob, SubmitScript
@@ -47,12 +48,13 @@ def take_up(request: Submit, workspace: Workspace) -> TakenUp:
 
         submitted = submit_to_slurm(spec, text, workspace, target, origin)
         return TakenUp(submitted.folder.run_id, str(workspace.root), (*notes, *submitted.notes))
-    if target.type != LOCAL:
+    hosts = hosts_of_target(target, spec.instance_count) if target.type == SSH else None
+    if hosts is None and target.type != LOCAL:
         raise UserError(
             f"compute target {target.name!r} is of type {target.type}, which programs and jobs cannot submit to yet; "
             f"use 'regiment run JOB.yml --compute {target.name}' in a shell"
         )
-    submission = submit(spec, text, workspace, attached=False, origin=origin)
+    submission = submit(spec, text, workspace, attached=False, origin=origin, hosts=hosts)
     submission.connection.close()
     return TakenUp(submission.folder.run_id, str(workspace.root), (*notes, *submission.notes))
 

@@ -12,6 +12,9 @@ from regiment.jobs.registry import Compute
 
 from ..coordinator.hosts import START_LIMIT, Hosts
 
+SSH = "ssh"
+"""The type of a compute target whose nodes are reached so."""
+
 
 def named_hosts(options: argparse.Namespace) -> HostList | None:
     """Give the hosts that the command line names; None where it names none."""
@@ -32,10 +35,17 @@ def named_hosts(options: argparse.Namespace) -> HostList | None:
 def hosts_of(options: argparse.Namespace, compute: Compute, count: int) -> Hosts | None:
     """Give the hosts for that many nodes; None where they are not reached over ssh."""
     found = named_hosts(options)
-    if found is None and compute.type == "ssh":
-        found = read_hosts(compute.hosts or "", f"compute target {compute.name!r}")
-    if found is None:
-        return None
+    if found is not None:
+        return _first_of(found, compute, count)
+    return hosts_of_target(compute, count) if compute.type == SSH else None
+
+
+def hosts_of_target(compute: Compute, count: int) -> Hosts:
+    """Give the hosts for that many nodes of a compute target that is reached over ssh."""
+    return _first_of(read_hosts(compute.hosts or "", f"compute target {compute.name!r}"), compute, count)
+
+
+def _first_of(found: HostList, compute: Compute, count: int) -> Hosts:
     if len(found.names) < count:
         known = ", ".join(found.names[:4]) + (", ..." if len(found.names) > 4 else "")
         raise UserError(f"the job has {count} nodes, and there are {len(found.names)} hosts: {known}; name more")

@@ -1,12 +1,11 @@
 """What a host's Python runs first: it puts the packed agent into the cache, if it isn't there, and starts it.
 
-This file travels as its source and is run alone, before anything else of ours is there.
+This file travels as its source and is run alone, before anything else of ours is there. What it imports is paid for on
+every host at every start: json and hashlib, which loads OpenSSL, would take longer than the rest of it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import stat
 import sys
@@ -15,18 +14,21 @@ MARK = b"REGIMENT-HOST "
 """What our own lines begin with: a host's shell may print whatever it likes before."""
 
 
-def main(name: str, digest: str, size: int, role: str) -> None:
+def main(name: str, digest: str, role: str) -> None:
     """Become the host's part of Regiment, from the packed agent of that name.
 
-    The name is that of its sources; what comes has the SHA-256 `digest`, which compiled code never has twice.
+    The name is that of its sources. What comes is compressed, after eight bytes that say how long it is, and has
+    unpacked the SHA-256 `digest`, which compiled code never has twice.
     """
     try:
         folder = _cache()
         path = f"{folder}/{name}"
         is_there = _is_ours(path)
-        _say({"has": is_there})
-        if not is_there:
-            _write(path, _read(size), digest)
+        os.write(1, b'\n%s{"has": %s}\n' % (MARK, b"true" if is_there else b"false"))
+        if is_there:
+            os.utime(path)  # What nobody starts for long is removed (`agents.py`).
+        else:
+            _write(path, _read(int.from_bytes(_read(8), "big")), digest)
     except OSError as error:
         sys.exit(f"regiment: cannot keep its agent in {error.filename or 'the cache'}: {error.strerror}")
     os.execv(sys.executable, [sys.executable, "-I", "-S", path, role])
@@ -65,7 +67,14 @@ def _read(size: int) -> bytes:
     return bytes(data)
 
 
-def _write(path: str, data: bytes, digest: str) -> None:
+def _write(path: str, packed: bytes, digest: str) -> None:
+    import hashlib
+    import zlib
+
+    try:
+        data = zlib.decompress(packed)
+    except zlib.error:
+        data = b""
     if hashlib.sha256(data).hexdigest() != digest:
         sys.exit("regiment: its agent has not come as it was sent; something prints into the connection")
     unfinished = f"{path}.{os.getpid()}"
@@ -77,7 +86,3 @@ def _write(path: str, data: bytes, digest: str) -> None:
     except OSError as error:
         os.unlink(unfinished)
         raise OSError(error.errno, error.strerror, path) from None
-
-
-def _say(words: dict[str, bool]) -> None:
-    os.write(1, b"\n" + MARK + json.dumps(words).encode() + b"\n")

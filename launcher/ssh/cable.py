@@ -1,7 +1,8 @@
 """A stream of bytes that outlives the connections that carry it: what a broken one has lost goes over the next.
 
 Both ends count what they have got. A new connection begins with these numbers, so that each end sends what the other
-lacks, once. Whoever uses the stream has one end of a socket pair, and knows nothing of connections.
+lacks, once; over the first one, before which nothing can have come, neither waits for the other's. Whoever uses the
+stream has one end of a socket pair, and knows nothing of connections.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Cable:
         self._sent = 0
         """Number of the next byte that this connection carries."""
         self._connection: _Connection | None = None
+        self._is_new = True
+        """Whether there has been no connection yet."""
         self._closed = False
         self._waits_since: float | None = None
         self._listen_to_user()
@@ -64,8 +67,10 @@ class Cable:
         """Go on over this connection, and over none that was there before."""
         if self._connection is not None:
             self._connection.close()
-        self._connection = _Connection(self._loop, connection, self)
+        self._connection = _Connection(self._loop, connection, self, self._is_new)
+        self._is_new = False
         self._connection.send(_HEAD.pack(_RESUME, self._received))
+        self._send_more()
 
     def detach(self) -> None:
         """Give up the connection, as one that nothing comes over any more."""
@@ -121,7 +126,7 @@ class Cable:
 
     def _send_more(self) -> None:
         connection = self._connection
-        if connection is None or not connection.is_resumed:
+        if connection is None or not connection.may_send:
             return
         begin = self._sent - self._base
         while begin < len(self._kept):
@@ -131,7 +136,7 @@ class Cable:
         self._sent = self._base + begin
 
     def resumed(self, number: int) -> None:
-        """Hear where the other end is when a connection begins."""
+        """Hear where the other end is when a connection begins that is not the first."""
         self.taken(number)
         self._sent = self._base
         self._send_more()
@@ -172,7 +177,7 @@ class Cable:
 class _Connection:
     """One of those that carry a cable, one after the other."""
 
-    def __init__(self, loop: Loop, connection: socket.socket, cable: Cable) -> None:
+    def __init__(self, loop: Loop, connection: socket.socket, cable: Cable, is_first: bool) -> None:
         connection.setblocking(False)
         self._loop = loop
         self._socket = connection
@@ -181,7 +186,10 @@ class _Connection:
         self._outgoing = bytearray()
         self._left = 0
         """Bytes of data that are still to come of the announced ones."""
-        self.is_resumed = False
+        self._is_resumed = False
+        """Whether the other end has said where it is."""
+        self.may_send = is_first
+        """Whether it is known where the other end is."""
         self._closed = False
         loop.on_read(connection.fileno(), self._read)
 
@@ -249,12 +257,16 @@ class _Connection:
         return had_data
 
     def _hear(self, kind: bytes, number: int) -> None:
-        if kind == _RESUME and not self.is_resumed:
-            self.is_resumed = True
-            self._cable.resumed(number)
-        elif kind == _TAKEN and self.is_resumed:
+        if kind == _RESUME and not self._is_resumed:
+            self._is_resumed = True
+            if self.may_send:
+                self._cable.taken(number)
+            else:
+                self.may_send = True
+                self._cable.resumed(number)
+        elif kind == _TAKEN and self._is_resumed:
             self._cable.taken(number)
-        elif kind == _DATA and self.is_resumed and number <= _PIECE:
+        elif kind == _DATA and self._is_resumed and number <= _PIECE:
             self._left = number
         else:
             self._end()

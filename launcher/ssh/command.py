@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shlex
+import zlib
 from collections.abc import Mapping
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -37,25 +39,35 @@ _FIRST_WORDS = (
 """What fits into a command line, for any shell and any Python: it reads the rest, and that only."""
 
 
+_LEVEL = 1
+"""Of compression: each further one takes longer than it saves."""
+
+
 @dataclass(frozen=True)
 class Payload:
     """The packed agent as it is sent to hosts."""
 
-    data: bytes
     first: bytes
     """What is sent before anything is heard."""
+    contents: bytes
+
+    @functools.cached_property
+    def compressed(self) -> bytes:
+        """What a host is sent that lacks it, half of it; where all have it, nobody needs to compress it."""
+        data = zlib.compress(self.contents, _LEVEL)
+        return len(data).to_bytes(8, "big") + data
 
 
 def payload(zip_path: str, role: str = "host") -> Payload:
     """Read the packed agent, of which the host is to become that role."""
-    data = Path(zip_path).read_bytes()
-    name, digest = Path(zip_path).name, hashlib.sha256(data).hexdigest()
-    return Payload(data, f"{_bootstrap()}\n\nmain({name!r}, {digest!r}, {len(data)}, {role!r})\n".encode())
+    contents = Path(zip_path).read_bytes()
+    name, digest = Path(zip_path).name, hashlib.sha256(contents).hexdigest()
+    return Payload(f"{_bootstrap()}\n\nmain({name!r}, {digest!r}, {role!r})\n".encode(), contents)
 
 
 def first_call(environ: Mapping[str, str], host: str, python: str, size: int) -> list[str]:
     """Give the argv that runs the bootstrap on a host, which it reads from its standard input."""
-    words = [python, "-I", "-c", _FIRST_WORDS.format(size=size)]
+    words = [python, "-IS", "-c", _FIRST_WORDS.format(size=size)]
     return [*_ssh(environ), *_OPTIONS, "--", host, f"exec {shlex.join(words)}"]
 
 

@@ -17,6 +17,7 @@ from ..join.relay import Relay
 from ..node import scratch
 from ..node.channel import accept, listen
 from ..node.loop import Loop
+from . import agents
 from .bootstrap import MARK
 from .cable import Cable
 
@@ -74,7 +75,10 @@ def _serve(listener: socket.socket) -> int:
     loop.on_read(listener.fileno(), take)
     address = own_address()
     forget_call()
-    relay = Relay("the coordinator", cable.end, address, Path(sys.argv[0]).absolute(), None, _quiet, loop)
+    zip_path = Path(sys.argv[0]).absolute()
+    agents.keep_used(loop, str(zip_path))
+    agents.tidy(str(zip_path))
+    relay = Relay("the coordinator", cable.end, address, zip_path, None, _quiet, loop)
     return relay.run()
 
 

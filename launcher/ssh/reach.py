@@ -169,7 +169,7 @@ class Reach:
         if "has" in words:
             call.stage = "its agent"
             if not words["has"]:
-                call.send(self._payload.data)
+                call.send(self._payload.compressed)
         elif words.get("isThere"):
             self._connected(call, words)
         else:

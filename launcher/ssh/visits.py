@@ -181,7 +181,7 @@ class _Round:
         if "has" in words:
             call.stage = "its agent"
             if not words["has"]:
-                call.send(self._payload.data)
+                call.send(self._payload.compressed)
         else:
             door.visit = Visit(door.host, call, call.take_socket())
             self._is_done(door, "")

@@ -22,7 +22,7 @@ NODES = 4
 CPUS = 8
 """That each node claims to have."""
 GUARD = 60.0
-_DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 _PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "setpriv", "unshare", "nsenter", "ip")
 _CONF = """
 ClusterName=regiment
@@ -85,7 +85,7 @@ class Machine:
         script = f"{' && '.join(steps)} && sleep infinity & wait; wait"
         unshare = ("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "bash", "-c", script)
         self._process = subprocess.Popen(
-            (*_DIES_WITH_US, *unshare), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            (*DIES_WITH_US, *unshare), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
@@ -156,7 +156,7 @@ class Cluster:
         self._write_files()
         munge = {name: self.folder / f"munge.{name}" for name in ("key", "pid", "log", "seed")}
         flags = (f"--{name}-file={path}" for name, path in munge.items())
-        argv = (*_DIES_WITH_US, "/usr/sbin/munged", "--foreground", "--force", f"--socket={self.folder}/munge", *flags)
+        argv = (*DIES_WITH_US, "/usr/sbin/munged", "--foreground", "--force", f"--socket={self.folder}/munge", *flags)
         self._munged = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for name in ("head", *(f"n{index}" for index in range(1, NODES + 1))):
             self.machines.append(Machine(name, self.folder, self.sockets))

@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.clusters.slurm.cluster import Machine
+from tests.clusters.slurm.cluster import DIES_WITH_US, Machine
 
 HOSTS = 6
+_WIRE = Path(__file__).with_name("wire.py")
+_OF_SHELL = tuple(path for path in (Path.home() / ".bashrc",) if path.exists())
+"""What a shell reads that is started by sshd. It is this machine's user's: on a host of its own is none."""
 _PROGRAMS = ("sshd", "ssh", "ssh-keygen", "setpriv", "unshare", "nsenter", "ip")
 _SSHD = """
 Port 22
@@ -48,8 +52,9 @@ def missing_programs() -> list[str]:
 class Bed:
     """The hosts `h1`, `h2` and so on, as ssh knows them with this bed's own configuration."""
 
-    def __init__(self, folder: Path, hidden: Path) -> None:
+    def __init__(self, folder: Path, hidden: Path, count: int = HOSTS) -> None:
         self.folder = folder
+        self.count = count
         self.hidden = hidden
         """What hosts don't see."""
         self.own = folder / "own"
@@ -62,6 +67,7 @@ class Bed:
         self.machines: list[Machine] = []
         """What connects them, then the hosts."""
         self._sshds: dict[str, subprocess.Popen[bytes]] = {}
+        self._wire: subprocess.Popen[str] | None = None
 
     @property
     def environ(self) -> dict[str, str]:
@@ -75,7 +81,7 @@ class Bed:
 
     def start(self) -> None:
         """Start all, and wait until each lets us in."""
-        names = [f"h{index}" for index in range(1, HOSTS + 1)]
+        names = [f"h{index}" for index in range(1, self.count + 1)]
         self._write_files(names)
         for name in ("switch", *names):
             self.machines.append(Machine(name, self.folder, self.own))
@@ -86,6 +92,8 @@ class Bed:
             machine.run("mkdir", "/run/sshd")
             machine.run("mount", "-t", "tmpfs", "none", str(self.hidden))
             machine.run("mkdir", str(self.own / "node"))
+            for path in _OF_SHELL:
+                machine.run("mount", "--bind", os.devnull, str(path))
             self.start_sshd(name)
 
     def start_sshd(self, name: str, more: str = "") -> None:
@@ -164,8 +172,24 @@ class Bed:
         switch.network("\n".join(("link add br0 type bridge", "link set br0 up", *wires)))
         for index, host in enumerate(hosts, 1):
             host.network(f"addr add {self.net}.{index}/24 dev eth0\nlink set eth0 up")
+        self._address_ours()
+
+    def _address_ours(self) -> None:
         ours = f"addr add {self.net}.253/24 dev {self.link}\nlink set {self.link} up"
         subprocess.run(("ip", "-batch", "-"), input=ours, text=True, check=True)
+
+    def slow_down(self, round_trip: float) -> None:
+        """Have that many seconds more from this machine to a host and back, by another cable."""
+        switch = self.machines[0]
+        subprocess.run(("ip", "link", "del", self.link), check=True)
+        inside = ("nsenter", "--target", str(switch.pid), "--net", sys.executable, str(_WIRE))
+        self._wire = subprocess.Popen(
+            (*DIES_WITH_US, *inside, "far", self.link, str(round_trip / 2)), stdout=subprocess.PIPE, text=True
+        )
+        assert self._wire.stdout is not None
+        assert self._wire.stdout.readline() == "ready\n"
+        switch.network(f"link set far master br0 up\nlink set {self.link} netns {os.getpid()}")
+        self._address_ours()
 
     def cut(self, name: str) -> None:
         """Take a host's cable out: no packet reaches it any more, and nobody is told."""
@@ -194,6 +218,9 @@ class Bed:
             machine.end()
         for sshd in self._sshds.values():
             sshd.wait()
+        if self._wire is not None:
+            self._wire.kill()
+            self._wire.communicate()
         subprocess.run(("ip", "link", "del", self.link), check=False, stderr=subprocess.DEVNULL)
 
 
@@ -212,10 +239,10 @@ def _kill(pid: int) -> None:
 
 
 @contextmanager
-def open_bed(hidden: Path) -> Iterator[Bed]:
-    """Give running hosts."""
+def open_bed(hidden: Path, count: int = HOSTS) -> Iterator[Bed]:
+    """Give so many running hosts."""
     folder = Path(tempfile.mkdtemp(prefix="ssh-", dir="/tmp"))
-    bed = Bed(folder, hidden)
+    bed = Bed(folder, hidden, count)
     try:
         bed.start()
         yield bed
