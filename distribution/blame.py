@@ -29,6 +29,9 @@ _EXCEPTION = re.compile(
 )
 """The line that ends a Python traceback, or what C++ or Open MPI says of an error that nobody handled."""
 _MPI_ERROR = re.compile(r"\*\*\* (An error occurred in .*)")
+_MPI_PEER_GONE = "An error occurred in Socket closed"
+_MPI_ERR_UNKNOWN = 14
+"""The exit code of an Open MPI rank that has lost a peer (mpi.h)."""
 _MPI_RANK = re.compile(r"\*\*\* reported by process \[\d+,(\d+)\]")
 
 Tails = Mapping[int, tuple[str, ...]]
@@ -53,6 +56,12 @@ def said_through_mpirun(log: tuple[str, ...]) -> Tails:
         elif (found := _MPI_RANK.search(line)) and error is not None:
             words[int(found[1])] = (error,)
     return words
+
+
+def unsaid_under_srun(state: State) -> Tails:
+    """Give what Open MPI's ranks say of a lost peer: Slurm's PMIx passes it on to nobody, and only the code is left."""
+    lost = (rank for rank in suspects(state) if state.processes[rank].exit_code == _MPI_ERR_UNKNOWN)
+    return dict.fromkeys(lost, (_MPI_PEER_GONE,))
 
 
 def reconsidered(state: State, tails: Tails) -> State:

@@ -14,7 +14,7 @@ from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import UserError
 from regiment.jobs.placement import Node, Placement
 
-from .plan import REMOTE_SHELL, SHARED_MEMORY, TEMPORARY, WRAPPER
+from .plan import REMOTE_SHELL, SHARED_MEMORY, SLURM_TASKS, TEMPORARY, WRAPPER
 
 SHARED_MEMORY_NAMES = ("/dev/shm/mpich_shm_", "/dev/shm/mpich_shar_tmp")
 """Beginnings of files that ranks share and that stay when they are killed; MPICH's cannot be put elsewhere."""
@@ -34,6 +34,8 @@ class Flavour(Enum):
     """MPICH and what is made from it and keeps its process manager, Hydra."""
     INTEL = "Intel MPI"
     """Intel MPI: a Hydra of its own, with a daemon for each node that starts the one that starts the ranks."""
+    SRUN = "Slurm's srun"
+    """No mpirun at all: Slurm starts the ranks as a step of its job, and they find each other by its PMIx."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ _VERSIONS = (
     (r"(?s)Intel\(R\) MPI Library.*?Version (?P<version>\d[\w.]*)", Flavour.INTEL),
     (r"\((?:Open MPI|OpenRTE)\) (?P<version>4\.[\w.]*)", Flavour.OPEN_MPI_4),
     (r"\(Open MPI\) (?P<version>(?:[5-9]|\d\d+)\.[\w.]*)", Flavour.OPEN_MPI_5),
+    (r"(?m)^slurm(?:-wlm)? (?P<version>\d[\w.]*)", Flavour.SRUN),
     (r"HYDRA build details:\s+Version:\s+(?P<version>\d[\w.]*)", Flavour.MPICH),
 )
 
@@ -80,6 +83,21 @@ def mpi_flavour(path: str, version_output: str) -> Mpirun:
 def mpirun_argv(mpirun: Mpirun, nodes: tuple[Node, ...], extra: tuple[str, ...]) -> tuple[str, ...]:
     """Give the argv of the one mpirun, started on node 0: node-major ranks, our wrapper as each rank's program."""
     return (mpirun.path, *_RULES[mpirun.flavour].flags(nodes, extra), WRAPPER)
+
+
+def check_pmix(mpirun: Mpirun, types: str) -> None:
+    """Check in what `srun --mpi=list` printed that Slurm can start MPI's ranks; raises UserError where it cannot."""
+    known = types.split()
+    if not any(word == "pmix" or word.startswith("pmix_v") for word in known):
+        raise UserError(
+            f"{mpirun.path}: this Slurm has no PMIx plugin, `srun --mpi=list` does not name it; "
+            "ask the site for it, or leave `mpirun: srun` out: an mpirun needs nothing of Slurm"
+        )
+
+
+def is_started_by_slurm(flavour: Flavour) -> bool:
+    """Say whether Slurm's daemons start the ranks, and not those of an mpirun."""
+    return flavour is Flavour.SRUN
 
 
 def rank_variables(flavour: Flavour) -> RankVariables:
@@ -105,8 +123,13 @@ def needs_own_host_name(flavour: Flavour, nodes: tuple[Node, ...]) -> bool:
     return len(nodes) > 1 and _are_one_machine(nodes) and _RULES[flavour].trusts_host_names
 
 
-def is_scheduler_variable(name: str) -> bool:
-    """Say whether a variable would make mpirun ask an outer scheduler for nodes; take these from its environment."""
+def is_scheduler_variable(name: str, *, is_srun: bool = False) -> bool:
+    """Say whether a variable would make mpirun ask an outer scheduler for nodes; take these from its environment.
+
+    Of srun these are the options of the step that it is called in; it keeps what says which job is meant, and where.
+    """
+    if is_srun and name in ("SLURM_JOB_ID", "SLURM_CONF"):
+        return False
     return name.startswith(("SLURM_", "SLURMD_", "PBS_", "LSB_", "LS_", "PE_HOSTFILE", "COBALT_", "FLUX_"))
 
 
@@ -186,6 +209,30 @@ def _mpich(nodes: tuple[Node, ...], extra: tuple[str, ...]) -> tuple[str, ...]:
     return (*_hydra(nodes, extra), *address, *_unless_given(extra, "-bind-to", "none"), *extra)
 
 
+def _srun(nodes: tuple[Node, ...], extra: tuple[str, ...]) -> tuple[str, ...]:
+    return (
+        "--mpi=pmix",
+        # The agents' own step has all that the job has.
+        "--overlap",
+        *(() if _is_given(extra, "--cpu-bind") else ("--cpu-bind=none",)),
+        "--kill-on-bad-exit=1",
+        "--export=ALL",
+        "--input=none",
+        "--chdir=/",
+        *extra,
+        # Its other distributions go by the processors that Slurm has counted out for each node.
+        f"--nodelist={SLURM_TASKS}",
+        f"--nodes={len(nodes)}",
+        f"--ntasks={_world_size(nodes)}",
+        "--distribution=arbitrary",
+        "--overcommit",
+    )
+
+
+def _is_given(extra: tuple[str, ...], *names: str) -> bool:
+    return any(word.partition("=")[0] in names for word in extra)
+
+
 def _intel(nodes: tuple[Node, ...], extra: tuple[str, ...]) -> tuple[str, ...]:
     return (*_hydra(nodes, extra), *extra)
 
@@ -216,6 +263,7 @@ _HYDRA_VARIABLES = RankVariables(
     rank="PMI_RANK",
     prefixes=("PMI_", "MPI_LOCAL", "MPIR_CVAR_", "HYDRA_", "I_MPI_", "FI_", _LIBRARIES),
 )
+_OPEN_MPI_SEGMENTS = ("OMPI_MCA_btl_sm_backing_directory", "OMPI_MCA_btl_vader_backing_directory")
 # UCX and libfabric take a second to look for a network that one machine does not have; TCP does not use
 # loopback unless told. Ranks that spin while they wait take the processor from the one they wait for.
 _OPEN_MPI_EMULATED = {
@@ -243,6 +291,13 @@ _RULES: Mapping[Flavour, _Rule] = {
         trusts_host_names=True,
     ),
     Flavour.MPICH: _Rule(_mpich, {"TMPDIR": TEMPORARY}, {}, _HYDRA_VARIABLES),
+    Flavour.SRUN: _Rule(
+        _srun,
+        dict.fromkeys(_OPEN_MPI_SEGMENTS, SHARED_MEMORY),
+        {},
+        RankVariables(rank="PMIX_RANK", prefixes=("OMPI_", "OPAL_", "PMIX_", _LIBRARIES)),
+        networks=("OMPI_MCA_btl_tcp_if_include",),
+    ),
     Flavour.INTEL: _Rule(
         _intel,
         {"TMPDIR": TEMPORARY, "I_MPI_PIN": "off"},

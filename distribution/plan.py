@@ -22,6 +22,9 @@ REMOTE_SHELL = "{remote_shell}"
 TEMPORARY = "{temporary}"
 """Stands in a launcher's argv and environment for a folder of its own on its node, which is removed with the run."""
 
+SLURM_TASKS = "{slurm_tasks}"
+"""Stands in a launcher's argv for a file with the node of each process, in the order of ranks and by Slurm's names."""
+
 SHARED_MEMORY = "{shared_memory}"
 """Stands there for such a folder in shared memory, below /dev/shm."""
 
@@ -79,8 +82,20 @@ class LauncherPlan:
     """The variable by which it tells a process its rank."""
     wants_host_name: bool = False
     """Whether its part on each node has to see the node's id as the host's name."""
+    slurm_tasks: tuple[int, ...] = ()
+    """How many processes Slurm starts on each of the run's nodes, if it does so."""
     is_elastic: bool = False
     """Whether it decides itself which rank a process has, from the nodes that are there."""
+
+    @property
+    def is_srun(self) -> bool:
+        """Say whether Slurm starts the processes, which then have to find their node's agent by themselves."""
+        return bool(self.slurm_tasks)
+
+    @property
+    def called(self) -> str:
+        """Give the name that people know it by."""
+        return "srun" if self.is_srun else self.kind.value
 
 
 @dataclass(frozen=True)

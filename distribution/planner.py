@@ -29,7 +29,14 @@ from regiment.jobs.workspace import driver_log_name, node_log_prefix
 from . import environment
 from .binding import process_cpus
 from .data import data_plan, data_values, replaced, shown_plan, with_values
-from .mpirun import Mpirun, launcher_environ, mpirun_argv, needs_own_host_name, rank_variables
+from .mpirun import (
+    Mpirun,
+    is_started_by_slurm,
+    launcher_environ,
+    mpirun_argv,
+    needs_own_host_name,
+    rank_variables,
+)
 from .plan import SHELL, LauncherKind, LauncherPlan, NodePlan, Plan, ProcessPlan
 from .shares import shares
 from .tasks import NodeTasks, Task, counts_for_end, node_tasks
@@ -203,6 +210,7 @@ def _mpi_launcher(job: _Job, node: Node) -> LauncherPlan:
         sets=rank_variables(mpirun.flavour).prefixes,
         rank_name=rank_variables(mpirun.flavour).rank,
         wants_host_name=needs_own_host_name(mpirun.flavour, nodes),
+        slurm_tasks=tuple(node.slots for node in nodes) if is_started_by_slurm(mpirun.flavour) else (),
     )
 
 

@@ -147,7 +147,7 @@ class Policy:
     launcher_restarts: int = 0
     """How often torchrun may restart its ranks by itself."""
     launcher: str = "the launcher"
-    """What starts the processes, where the agents don't: torchrun or mpirun."""
+    """What starts the processes, where the agents don't: torchrun, mpirun or srun."""
     one_launcher: bool = False
     """Whether node 0's launcher starts the processes of all nodes."""
     min_nodes: int | None = None
@@ -214,6 +214,8 @@ class State:
     """Nodes that have not answered it."""
     late_wish: str | None = None
     """Why somebody wants the run to end whose attempt had failed by then; no other attempt follows."""
+    called_off: str | None = None
+    """Why a person wants the run to end, however late that was said: it does not go back into a queue then."""
     preempting: str | None = None
     """Who gave the notice that the scheduler will take the nodes away, once somebody has."""
     noticed: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from regiment.distribution.mpirun import EXECUTABLES, Mpirun, mpi_flavour
+from regiment.distribution.mpirun import EXECUTABLES, Flavour, Mpirun, check_pmix, mpi_flavour
 from regiment.jobs.errors import UserError
 from regiment.jobs.spec import JobSpec, Mpi
 
@@ -16,28 +16,42 @@ _ANSWER_LIMIT = 20.0
 """Seconds an mpirun may take to say its version; one that needs more is stuck."""
 
 
-def find_mpirun(spec: JobSpec) -> Mpirun | None:
-    """Find the mpirun of a job of type mpi: the one it names, else the first in the job's PATH."""
+def find_mpirun(spec: JobSpec, *, has_srun: bool = True) -> Mpirun | None:
+    """Find the mpirun of a job of type mpi: the one it names, else the first in the job's PATH.
+
+    `has_srun` says whether the run's agents are tasks of Slurm's, so that its ranks may be.
+    """
     if not isinstance(spec.distribution, Mpi):
         return None
+    path = _path(spec.options.mpirun)
+    mpirun = mpi_flavour(path, _answer(path, "--version"))
+    if mpirun.flavour is Flavour.SRUN:
+        if not has_srun:
+            raise UserError(
+                f"{mpirun.path} starts the ranks as a step of a job of Slurm's, and this run will be none; "
+                "submit to a compute target of type slurm, or leave out regiment.mpirun"
+            )
+        check_pmix(mpirun, _answer(path, "--mpi=list"))
+    return mpirun
+
+
+def _answer(path: str, question: str) -> str:
     import subprocess  # It takes longer to import than most runs have time for.
 
-    path = _path(spec.options.mpirun)
-    environ = {**os.environ, "LC_ALL": "C"}
     try:
         answer = subprocess.run(
-            [path, "--version"],
+            [path, question],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
             timeout=_ANSWER_LIMIT,
-            env=environ,
+            env={**os.environ, "LC_ALL": "C"},
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(f"{path} cannot be asked for its version: {error}; name another with --mpirun") from None
-    return mpi_flavour(path, answer.stdout + answer.stderr)
+        raise UserError(f"{path} cannot be asked {question}: {error}; name another with --mpirun") from None
+    return answer.stdout + answer.stderr
 
 
 def _path(wanted: str | None) -> str:

@@ -10,6 +10,8 @@ def main() -> None:
     role = sys.argv.pop(1)
     if role == "wrapper":
         from regiment.launcher.node.wrapper import main as run
+    elif role == "standin":
+        from regiment.launcher.node.standin import main as run
     elif role == "keeper":
         from regiment.launcher.node.keeper import main as run
     elif role == "rsh":

@@ -92,7 +92,7 @@ def submit(
             "target of type slurm"
         )
     check_files(spec.instance_count)
-    mpirun = find_mpirun(spec)
+    mpirun = find_mpirun(spec, has_srun=False)
     run_id = make_workspace(spec, workspace)
     coordinator = coordinator or CoordinatorProcess(packed_agent(workspace.cache))
     folder, lock, notes = make_run(spec, job_text, workspace, run_id, attached=attached, origin=origin)

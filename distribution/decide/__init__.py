@@ -43,13 +43,13 @@ from .preemption import preemption_noticed
 from .restarts import attempt_begun, attempt_judged
 from .stopping import node_collected, node_stopped
 from .up import node_prepared, node_up, process_started, rejoin_requested
-from .wishes import stop_requested, time_passed
+from .wishes import called_off, stop_requested, time_passed
 
 
 def decide(state: State, event: Event, now: float) -> Decision:
     """Give the next state of a run and what to do now."""
     if state.phase is Phase.ENDED:
-        return state, ()
+        return called_off(state, event) if isinstance(event, StopRequested) else state, ()
     return _RULES[type(event)](state, event, now)
 
 

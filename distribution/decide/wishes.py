@@ -17,6 +17,7 @@ from .up import move_up
 
 def stop_requested(state: State, event: StopRequested, now: float) -> Decision:
     """End the run as its user wants; a second wish with force kills at once."""
+    state = called_off(state, event)
     if state.phase is Phase.STOPPING and state.late_wish is None:
         state = replace(state, late_wish=event.reason)
     if event.force and not state.forced:
@@ -34,6 +35,14 @@ def stop_requested(state: State, event: StopRequested, now: float) -> Decision:
     if state.cause is None and state.canceled is None:
         state = replace(state, canceled=event.reason)
     return stop(state, now, event.grace)
+
+
+def called_off(state: State, event: StopRequested) -> State:
+    """Give the state after a person's wish, the first of which counts for more than what ends the run by itself."""
+    if not event.is_persons or state.called_off is not None:
+        return state
+    state = replace(state, called_off=event.reason)
+    return state if state.canceled is None else replace(state, canceled=event.reason, is_preempted=False)
 
 
 def _hurry(state: State, event: StopRequested, now: float) -> Decision:

@@ -84,6 +84,7 @@ class Coordinator:
         self._wake_at: float | None = None
         self._called_failure: Finish | None = None
         self._queued_again = False
+        self._is_left = False
         self._queue = Queue(self.loop, recorder)
         self._report: Report | None = None
 
@@ -329,20 +330,36 @@ class Coordinator:
     def _end(self) -> None:
         self._merge_what_nodes_wrote()
         self._note_what_lost_nodes_left()
+        self._judge()
+
+    def _judge(self) -> None:
         self._state, report = self._investigate()
         recorder, state = self._recorder, self._state
         recorder.decided(state)
         error = run_error(report)
         if report is not None:
             recorder.report(report)
-        if self._queued_again and state.status is RunStatus.CANCELED and self._called_failure is None:
+        if self._queued_again and state.status is RunStatus.CANCELED and not self._is_called_off:
             self._leave_to_the_queue(error)
             return
-        again = requeue_of(state, report) if self._order.requeues_left and self._called_failure is None else None
+        again = requeue_of(state, report) if self._order.requeues_left and not self._is_called_off else None
         if again is None:
             self._conclude(error)
         else:
-            self._queue.ask(again, lambda took: (self._leave_to_the_queue if took else self._conclude)(error))
+            self._queue.ask(again, lambda took: self._queue_answered(error, took=took))
+
+    def _queue_answered(self, error: RunError | None, *, took: bool) -> None:
+        if not took:
+            self._conclude(error)
+        elif self._is_called_off:
+            self._judge()  # Meanwhile; whoever has asked the scheduler for us reads it in the record.
+        else:
+            self._leave_to_the_queue(error)
+
+    @property
+    def _is_called_off(self) -> bool:
+        """Say whether somebody wants the run to end, or has called it a failure: no queue is to have it again then."""
+        return self._state.called_off is not None or self._called_failure is not None
 
     def _conclude(self, error: RunError | None) -> None:
         """Write the verdict and go."""
@@ -367,6 +384,7 @@ class Coordinator:
 
     def _leave_to_the_queue(self, error: RunError | None) -> None:
         """End this process and not the run: the scheduler will start its job again, with another coordinator."""
+        self._is_left = True
         recorder, state = self._recorder, self._state
         recorder.attempt_ended(None)
         recorder.event(history.attempt_ended(state, error, 0.0))
@@ -441,6 +459,8 @@ class Coordinator:
                 self._session.log_written(wish)
 
     def _look_at_requests(self) -> None:
+        if self._is_left:
+            return  # The run is no more ours: who asks for something finds it in the queue.
         for path, request in pending(self._folder.requests, lambda text: self._recorder.note("warning", text)):
             try:
                 self._grant(request)
@@ -497,9 +517,10 @@ def _policy(order: Order, plan: Plan) -> Policy:
     launchers = [node.launcher for node in plan.nodes if node.launcher is not None]
     return Policy(
         grace=options.grace,
+        start_limit=Policy.start_limit if order.hosts is None else order.hosts.all_within,
         time_limit=order.spec.timeout,
         launcher_restarts=max((launcher.own_restarts for launcher in launchers), default=0),
-        launcher=launchers[0].kind.value if launchers else "the launcher",
+        launcher=launchers[0].called if launchers else "the launcher",
         one_launcher=any(launcher.kind is LauncherKind.MPIRUN for launcher in launchers),
         min_nodes=options.min_nodes,
         restarts=options.restarts,

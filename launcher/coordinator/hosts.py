@@ -8,6 +8,10 @@ from ..node.passing import Credentials
 
 START_LIMIT = 60.0
 """Seconds that each host has from its first call until its node is there."""
+AT_ONCE = 64
+"""Hosts that are called at once: each call is a process, and most of its time it waits."""
+_AGENT_LIMIT = 60.0
+"""Seconds that the agents of hosts that were reached have to come up."""
 
 
 @dataclass(frozen=True)
@@ -21,3 +25,9 @@ class Hosts:
     limit: float = START_LIMIT
     credentials: Credentials | None = None
     """By what the nodes know each other when they pass the snapshot on; None where they don't."""
+
+    @property
+    def all_within(self) -> float:
+        """Seconds after which every node is there or was given up: a host's own time begins when its turn comes."""
+        turns = -(-len(self.names) // AT_ONCE)
+        return turns * self.limit + _AGENT_LIMIT

@@ -57,12 +57,14 @@ def _last_words(folder: RunFolder, plan: Plan, state: State) -> dict[int, tuple[
     launcher = plan.nodes[0].launcher
     log = f"azureml-logs/{launcher.log}" if launcher is not None and launcher.log else None
     through = blame.said_through_mpirun(last_lines(folder.root / log, _MOST_LINES) if log else ())
+    unsaid = blame.unsaid_under_srun(state) if launcher is not None and launcher.is_srun else {}
     found: dict[int, tuple[str, ...]] = {}
     deadline = time.monotonic() + _TIME
     for rank in ranks:
         if time.monotonic() > deadline:
             break
-        found[rank] = last_lines(folder.root / _log_of(plan, rank), _SHOWN, _SUSPECTS_BYTES) + through.get(rank, ())
+        own = last_lines(folder.root / _log_of(plan, rank), _SHOWN, _SUSPECTS_BYTES)
+        found[rank] = unsaid.get(rank, ()) + own + through.get(rank, ())
     return found
 
 

@@ -474,6 +474,9 @@ class _Caller:
         if data.get("type") == "wrapper" and self._ranks.wrapper_called(self._channel, data):
             self._on_message = lambda message: self._ranks.wrapper_said(self._channel, message)
             self._on_close = lambda: self._ranks.wrapper_hung_up(self._channel)
+        elif data.get("type") == "standIn" and self._ranks.stand_in_called(self._channel, data):
+            self._on_message = lambda message: self._ranks.wrapper_said(self._channel, message)
+            self._on_close = lambda: self._ranks.stand_in_hung_up(self._channel)
         elif data.get("type") == "remoteShell":
             self._on_close = self._ranks.launchers.remote_shell_called(self._channel, data)
             self._on_message = lambda message: None

@@ -62,8 +62,8 @@ class Launchers:
 
     def start(self, plan: LauncherPlan, programs: Programs, logs: Path) -> None:
         """Start the node's launcher in the current folder."""
-        argv = programs.launcher_argv(plan)
-        self._log.write(Kind.EXECUTION, f"starting {plan.kind.value}: {shlex.join(argv)}")
+        argv = programs.launcher_argv(plan, logs)
+        self._log.write(Kind.EXECUTION, f"starting {plan.called}: {shlex.join(argv)}")
         _write_remote_shell(programs)
         output = self._pump.open(STREAM, logs / plan.log if plan.log else self._log.path(Kind.EXECUTION))
         try:

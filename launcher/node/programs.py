@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from regiment.distribution.environment import merged
@@ -11,6 +12,7 @@ from regiment.distribution.mpirun import is_scheduler_variable
 from regiment.distribution.plan import (
     REMOTE_SHELL,
     SHARED_MEMORY,
+    SLURM_TASKS,
     TEMPORARY,
     WRAPPER,
     LauncherKind,
@@ -22,6 +24,7 @@ from regiment.distribution.plan import (
 from . import scratch
 from .config import NodeConfig
 from .python_start import GUARD, LEDGER
+from .slurmranks import finding_stand_in, tell_ranks, write_tasks
 from .spawn import shell
 from .tag import TAG
 
@@ -63,8 +66,10 @@ class Programs:
         """Such a folder in shared memory."""
         self.host_name_argv = (config.python, "-I", "-S", config.zip, "hostname", config.node_id)
         """What starts a program that is to see the node's id as the host's name."""
+        self._slurm_tasks = f"{self.temporary}/tasks"
         self._python = config.python
         self._wrapper = (config.python, "-I", "-S", config.zip, "wrapper")
+        self._stand_in = (config.python, "-I", "-S", config.zip, "standin")
 
     def argv(self, process: ProcessPlan) -> list[str]:
         """Give the argv of a process: as planned, with the node's own shell."""
@@ -73,11 +78,27 @@ class Programs:
             words[process.shell_at] = shell()
         return words
 
-    def launcher_argv(self, launcher: LauncherPlan) -> list[str]:
+    def launcher_argv(self, launcher: LauncherPlan, logs: Path) -> list[str]:
         """Give the argv of a launcher with the node's own paths in it."""
-        wrapper = _WRAPPER_ANYWHERE if launcher.kind is LauncherKind.MPIRUN else self._wrapper
-        words = (real for word in launcher.argv for real in (wrapper if word == WRAPPER else (word,)))
-        return [word.replace(REMOTE_SHELL, self.remote_shell).replace(TEMPORARY, self.temporary) for word in words]
+        wrapper: tuple[str, ...] = _WRAPPER_ANYWHERE if launcher.kind is LauncherKind.MPIRUN else self._wrapper
+        if launcher.is_srun:
+            wrapper = finding_stand_in(logs)
+        own = {
+            REMOTE_SHELL: self.remote_shell,
+            TEMPORARY: self.temporary,
+            SLURM_TASKS: self._slurm_tasks,
+        }
+        words = [real for word in launcher.argv for real in (wrapper if word == WRAPPER else (word,))]
+        for name, value in own.items():
+            words = [word.replace(name, value) for word in words]
+        return words
+
+    def tell_ranks(self, launcher: LauncherPlan, logs: Path) -> None:
+        """Let the ranks that Slurm will start here find their way, and what they may share."""
+        self._make_folders(launcher)
+        tell_ranks(logs, self.own, self._stand_in)
+        if launcher.argv:
+            write_tasks(self._slurm_tasks, launcher.slurm_tasks)
 
     def environ(self, *layers: Mapping[str, str]) -> dict[str, str]:
         """Give a program's whole environment, `layers` over what all have."""
@@ -101,10 +122,8 @@ class Programs:
 
     def launcher_environ(self, launcher: LauncherPlan) -> dict[str, str]:
         """Give the whole environment of a launcher or its daemon, and make the folders it may have."""
-        os.makedirs(self.temporary, mode=0o700, exist_ok=True)
+        self._make_folders(launcher)
         places = {TEMPORARY: self.temporary, SHARED_MEMORY: self.shared_memory}
-        if SHARED_MEMORY in launcher.environ.values():
-            os.makedirs(self.shared_memory, mode=0o700, exist_ok=True)
         environ = self.environ({name: places.get(value, value) for name, value in launcher.environ.items()})
         if launcher.kind is not LauncherKind.MPIRUN:
             return environ
@@ -112,7 +131,13 @@ class Programs:
         if launcher.argv:
             # Intel's mpirun runs the first of its own kind in PATH, whoever's that is.
             environ["PATH"] = f"{os.path.dirname(launcher.argv[0])}:{environ['PATH']}"
-        return {name: value for name, value in environ.items() if not is_scheduler_variable(name)}
+        is_srun = launcher.is_srun
+        return {name: value for name, value in environ.items() if not is_scheduler_variable(name, is_srun=is_srun)}
+
+    def _make_folders(self, launcher: LauncherPlan) -> None:
+        os.makedirs(self.temporary, mode=0o700, exist_ok=True)
+        if SHARED_MEMORY in launcher.environ.values():
+            os.makedirs(self.shared_memory, mode=0o700, exist_ok=True)
 
     def shared_places(self, launcher: LauncherPlan) -> dict[str, str]:
         """Give what tells a launcher's process of this node's folder in shared memory: a launcher tells of its own."""

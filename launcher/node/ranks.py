@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from .spawn import CannotStart, spawn
 from .starts import Starts
 from .stopped import StoppedRanks
 from .witness import Witness
-from .wrapped import launched_rank, launched_variables, number
+from .wrapped import kept_variables, launched_rank, launched_variables, number
 
 if TYPE_CHECKING:
     from .forks import Forks
@@ -52,7 +52,7 @@ class Rank:
     asked: bool = False
     """Whether it was sent a signal to end, by us or by its launcher."""
     wrapper: Channel | None = None
-    """Its wrapper, where a launcher started it."""
+    """Its wrapper, where a launcher started it; where Slurm did, the task that stands in for it."""
     given_rank: int | None = None
     """The rank that its launcher gave it, where that is the launcher's own choice."""
 
@@ -129,8 +129,14 @@ class Ranks:
         elif plan.launcher is None:
             for rank in self._ranks.values():
                 self._start_rank(rank)
-        elif plan.launcher.argv:
-            self.launchers.start(plan.launcher, self._programs, self._logs)
+        else:
+            self._start_launcher(plan.launcher, self._programs)
+
+    def _start_launcher(self, plan: LauncherPlan, programs: Programs) -> None:
+        if plan.is_srun:
+            programs.tell_ranks(plan, self._logs)
+        if plan.argv:
+            self.launchers.start(plan, programs, self._logs)
 
     def start_daemon(self, order: messages.StartDaemon) -> None:
         """Run what the launcher on another node needs here to start this node's processes."""
@@ -140,20 +146,23 @@ class Ranks:
             return
         self.launchers.start_daemon(order, launcher, self._programs)
 
-    def _start_rank(self, rank: Rank) -> None:
+    def _start_rank(self, rank: Rank, given: Mapping[str, str] | None = None, cpus: tuple[int, ...] = ()) -> None:
+        """Start a process as our own child, with what a launcher has `given` it, on `cpus` if none are planned."""
         programs = self._programs
         assert programs is not None
         argv = programs.argv(rank.plan)
+        environ = programs.environ(rank.plan.environ) if given is None else given
         self._log.write(Kind.EXECUTION, f"starting rank {rank.plan.rank}: {argv}")
         output = self._open_log(rank)
         try:
-            with self._bound_to(rank.plan.cpus):
-                rank.pid = spawn(argv, programs.environ(rank.plan.environ), output, self._terminal_of(rank))
+            with self._bound_to(rank.plan.cpus or cpus):
+                rank.pid = spawn(argv, environ, output, self._terminal_of(rank))
             self._came_up(rank)
             self._stopped_ranks.watch()
         except CannotStart as error:
             os.write(output, f"{error}\n".encode())
             self._ended(rank, error.exit_code, None)
+            self._tell_stand_in(rank, error.exit_code << 8)
         finally:
             os.close(output)
 
@@ -225,6 +234,10 @@ class Ranks:
         return self._programs.plan.launcher if self._programs is not None else None
 
     @property
+    def _is_srun(self) -> bool:
+        return self._launcher_plan is not None and self._launcher_plan.is_srun
+
+    @property
     def _tidy_limit(self) -> float:
         launcher = self._launcher_plan
         return _TIDY_LIMITS[launcher.kind] if launcher is not None else 0.0
@@ -233,25 +246,25 @@ class Ranks:
 
     def wrapper_called(self, channel: Channel, hello: dict[str, Any]) -> bool:
         """Give a wrapper its orders; False if there is nothing for it to do any more."""
-        launcher, given = self._launcher_plan, hello.get("given")
-        if self.stopping or self._programs is None or launcher is None or not isinstance(given, dict):
+        launcher, programs, given = self._launcher_plan, self._programs, hello.get("given")
+        if launcher is None or programs is None or not isinstance(given, dict):
             return False
-        rank = launched_rank(launcher, given, self._ranks)
-        if rank is None or rank.running:
+        rank = self._wanted(launcher, given)
+        if rank is None:
             return False
         if launcher.is_elastic and self._config.asks:
             self._held[channel] = given
             self._tell(messages.LauncherAsks())
             return True
-        return self._order_wrapper(channel, given, rank, launcher, self._programs)
+        return self._order_wrapper(channel, given, rank, launcher, programs)
 
     def let_start(self) -> None:
         """Give the wrappers that wait their orders."""
         held, self._held = self._held, {}
         launcher, programs = self._launcher_plan, self._programs
         for channel, given in held.items():
-            rank = None if self.stopping or launcher is None else launched_rank(launcher, given, self._ranks)
-            if rank is not None and not rank.running and launcher is not None and programs is not None:
+            rank = None if launcher is None else self._wanted(launcher, given)
+            if rank is not None and launcher is not None and programs is not None:
                 self._order_wrapper(channel, given, rank, launcher, programs)
 
     def end_one(self) -> None:
@@ -284,8 +297,28 @@ class Ranks:
             os.close(output)
         return True
 
+    def stand_in_called(self, channel: Channel, hello: dict[str, Any]) -> bool:
+        """Start the process that a task of Slurm's stands for; False if there is nothing for it to do any more."""
+        launcher, programs, given, cpus = self._launcher_plan, self._programs, hello.get("given"), hello.get("cpus")
+        if launcher is None or not launcher.is_srun or programs is None or not isinstance(given, dict):
+            return False
+        if not isinstance(cpus, list) or not all(isinstance(cpu, int) for cpu in cpus):
+            return False
+        rank = self._wanted(launcher, given)
+        if rank is None:
+            return False
+        rank.wrapper, rank.pid, rank.ended, rank.asked = channel, None, False, False
+        own = launched_variables(launcher, given, programs, rank.plan)
+        self._start_rank(rank, {**kept_variables(launcher, given), **own}, tuple(cpus))
+        return True
+
+    def _wanted(self, launcher: LauncherPlan, given: dict[str, Any]) -> Rank | None:
+        """Give the process that a launcher means, if it is still to be started."""
+        rank = launched_rank(launcher, given, self._ranks)
+        return None if self.stopping or rank is None or rank.running else rank
+
     def wrapper_said(self, channel: Channel, data: dict[str, Any]) -> None:
-        """Take down what a wrapper reports of its process."""
+        """Take down what a wrapper reports of its process, and what a stand-in was sent."""
         rank = self._rank_of(channel)
         if rank is None:
             return
@@ -317,6 +350,17 @@ class Ranks:
             if self._kill_timer is None:
                 self._kill_abandoned(rank, rank.pid)
             self._loop.call_later(_LATE_REPORTS, lambda: self._end_unseen(rank))
+
+    def _tell_stand_in(self, rank: Rank, status: int) -> None:
+        if rank.wrapper is not None and self._is_srun:
+            rank.wrapper.send({"status": status})
+
+    def stand_in_hung_up(self, channel: Channel) -> None:
+        """Take down that Slurm has ended a process's task; what becomes of the processes shows when srun ends of it."""
+        rank = self._rank_of(channel)
+        if rank is not None:
+            rank.wrapper = None
+            self._log.write(Kind.EXECUTION, f"Slurm has ended the task of rank {rank.plan.rank}")
 
     def _kill_abandoned(self, rank: Rank, pid: int) -> None:
         launcher = self._launcher_plan
@@ -352,6 +396,7 @@ class Ranks:
             for rank in self._ranks.values():
                 if rank.pid == pid:
                     self._ended(rank, *processes.outcome(status), dumped_core=os.WCOREDUMP(status))
+                    self._tell_stand_in(rank, status)
 
     def _ended(self, rank: Rank, exit_code: int | None, signal_name: str | None, *, dumped_core: bool = False) -> None:
         if rank.ended:

@@ -28,6 +28,11 @@ def launched_rank(launcher: LauncherPlan, given: Given, ranks: Mapping[int, Rank
             return ranks.get(number(given.get(launcher.rank_name)))
 
 
+def kept_variables(launcher: LauncherPlan, given: Given) -> dict[str, str]:
+    """Give those of the variables around a launcher's process that it has set for it."""
+    return {name: value for name, value in given.items() if name.startswith(launcher.sets) and isinstance(value, str)}
+
+
 def launched_variables(
     launcher: LauncherPlan, given: Given, programs: Programs, process: ProcessPlan
 ) -> dict[str, str]:

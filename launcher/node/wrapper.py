@@ -34,8 +34,8 @@ _TELLING = (
     "PMI_RANK",
 )
 """Variables by which a launcher says which process this is."""
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-_NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+NOTICES = (signal.SIGUSR1, signal.SIGUSR2)
 _MAX_ORDER = 16 * 1024 * 1024
 
 
@@ -43,22 +43,22 @@ def main() -> None:
     """Run one rank under the launcher that started us."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(os.environ["REGIMENT_SOCKET"])
-    _send(connection, {"type": "wrapper", "given": {n: os.environ[n] for n in _TELLING if n in os.environ}})
+    send(connection, {"type": "wrapper", "given": {n: os.environ[n] for n in _TELLING if n in os.environ}})
     order, output = _receive_order(connection)
     # Signals wait until there is a child to pass them to.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     pid = _start(order, output)
     os.close(output)
     asked = _report_signals(connection) if order["isSupervised"] else _forward_signals(pid)
-    _send(connection, {"type": "started", "pid": pid})
+    send(connection, {"type": "started", "pid": pid})
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     status = _wait(pid)
-    _send(connection, {"type": "ended", "status": status, "asked": bool(asked)})
+    send(connection, {"type": "ended", "status": status, "asked": bool(asked)})
     if order["isSupervised"] and status != 0:
         # mpirun would end the other ranks at once; it hears of this one when the agent has seen to all. Whether a rank
         # may end well before the others (after MPI_Finalize it may) only mpirun knows.
-        _wait_for_end(connection)
-    _end_as(status)
+        wait_for_end(connection)
+    end_as(status)
 
 
 def _start(order: dict[str, Any], output: int) -> int:
@@ -94,11 +94,11 @@ def _forward_signals(pid: int) -> list[int]:
     asked: list[int] = []
 
     def handler(number: int, _: FrameType | None) -> None:
-        if number in _ENDING and _lives(pid):
+        if number in ENDING and _lives(pid):
             asked.append(number)
         try:
             # A notice is for the command alone; what it has started (data loaders, say) would die of it.
-            (os.kill if number in _NOTICES else os.killpg)(pid, number)
+            (os.kill if number in NOTICES else os.killpg)(pid, number)
         except (ProcessLookupError, PermissionError):
             pass  # It has just ended; its wait status says how.
 
@@ -111,14 +111,15 @@ def _report_signals(connection: socket.socket) -> list[int]:
     """Tell the agent of signals that ask the command to end, and leave the rest to it."""
 
     def handler(number: int, _: FrameType | None) -> None:
-        _send(connection, {"type": "asked", "signal": number})
+        send(connection, {"type": "asked", "signal": number})
 
     for number in _FORWARDED:
         signal.signal(number, handler)
     return []
 
 
-def _wait_for_end(connection: socket.socket) -> None:
+def wait_for_end(connection: socket.socket) -> None:
+    """Wait until the agent lets us go."""
     try:
         connection.recv(1)
     except OSError:
@@ -147,7 +148,7 @@ def _wait(pid: int) -> int:
             return status
 
 
-def _end_as(status: int) -> None:
+def end_as(status: int) -> None:
     """End the way the command ended, so that the launcher above sees the same."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
@@ -158,7 +159,8 @@ def _end_as(status: int) -> None:
     os._exit(os.WEXITSTATUS(status))
 
 
-def _send(connection: socket.socket, message: dict[str, Any]) -> None:
+def send(connection: socket.socket, message: dict[str, Any]) -> None:
+    """Tell the agent, if it is there."""
     try:
         connection.sendall(json.dumps(message).encode() + b"\n")
     except OSError:

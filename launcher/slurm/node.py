@@ -124,7 +124,7 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
                 zip=str(coordinator.zip),
                 python=sys.executable,
                 agent_python=sys.executable,
-                mpirun=find_mpirun(spec),
+                mpirun=find_mpirun(spec, has_srun=bool(task.names)),
                 network=Network(address, key.hex(), certificate, private_key, start_timeout),
                 requeues_left=max(0, spec.options.requeue - requeues) if is_own_job else 0,
             )
@@ -143,17 +143,20 @@ def _first(folder: RunFolder, task: Task, key: bytes, start_timeout: float, say:
             raise
         return int(ExitStatus.PREEMPTED)  # It has left the run to the queue, and its next attempt to another.
     finally:
-        _wind_up(folder, task)
+        _wind_up(folder, task, is_queued=ending.is_queued)
 
 
-def _wind_up(folder: RunFolder, task: Task) -> None:
-    """Take away what an ended run needs no more: its secrets, and nodes that have never come or hang."""
+def _wind_up(folder: RunFolder, task: Task, *, is_queued: bool) -> None:
+    """Take away what an ended run needs no more: its secrets, its place in the queue, nodes that never came or hang."""
     record = read_record(folder.record)
     if not record.status.is_terminal:
         return
     for secret in (folder.order, folder.key):
         secret.unlink(missing_ok=True)  # Nobody will start it again.
-    if task.names and any(node.state != "released" for node in record.nodes):
+    if is_queued:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        commands.scancel(task.job_id)  # Somebody has cancelled the run after the job had been queued again.
+    elif task.names and any(node.state != "released" for node in record.nodes):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # It comes to us as well.
         commands.scancel(f"{task.job_id}.{task.step}")
 
@@ -174,6 +177,8 @@ class _Ending:
         self._requeues = requeues
         self._is_own_job = is_own_job
         self._is_known = False
+        self.is_queued = False
+        """Whether Slurm has the job in its queue again."""
 
     def look(self, event: Mapping[str, Any]) -> None:
         """Have the job queued again where the run's coordinator asks for it."""
@@ -186,6 +191,7 @@ class _Ending:
         except NodeError as error:
             self._viewer.tell(messages.Requeued(refusal=str(error)))
         else:
+            self.is_queued = True
             self._viewer.tell(messages.Requeued(excluded=failed))
 
     def __call__(self) -> None:
@@ -194,9 +200,8 @@ class _Ending:
         self._is_known = True
         reason, is_queued_again = commands.why_it_ends(self._task.job_id, self._task.restarts)
         # Somebody's script that starts the run would start another one.
-        self._viewer.tell(
-            messages.QueuedAgain(reason) if is_queued_again and self._is_own_job else messages.StopRun(reason)
-        )
+        self.is_queued = is_queued_again and self._is_own_job
+        self._viewer.tell(messages.QueuedAgain(reason) if self.is_queued else messages.StopRun(reason))
 
 
 def _locked(folder: RunFolder) -> RecordLock:

@@ -10,15 +10,13 @@ from regiment.jobs.words import counted
 from ..backends.backend import Ready, Share, StartedNode
 from ..backends.keepers import FirstKeeper
 from ..backends.link import UNKNOWN, Link, WantedNode
-from ..coordinator.hosts import Hosts
+from ..coordinator.hosts import AT_ONCE, Hosts
 from ..node import joining, lease
 from ..node.config import NodeConfig
 from ..node.loop import Loop
 from .command import Payload, payload
 from .reach import Reach
 
-_AT_ONCE = 64
-"""Hosts that are called at once: each call is a process, and most of its time it waits."""
 _LOOK = 0.5
 """Seconds between two looks at what takes too long."""
 _ABSENCE = 2.0
@@ -121,7 +119,7 @@ class SshNodes:
 
     def _call_more(self) -> None:
         going = sum(reach.is_dialling for reach in self._reaches.values()) - len(self._queue)
-        while self._queue and going < _AT_ONCE:
+        while self._queue and going < AT_ONCE:
             self._queue.pop(0).begin()
             going += 1
 

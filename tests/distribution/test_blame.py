@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from regiment.distribution.blame import reconsidered, said_through_mpirun
+from regiment.distribution.blame import Tails, reconsidered, said_through_mpirun, unsaid_under_srun
 from regiment.distribution.decide import decide
 from regiment.distribution.events import LauncherExited, NodePrepared, NodeUp, ProcessExited, ProcessStarted, TimePassed
 from regiment.distribution.state import Policy, State, first_state
@@ -29,7 +29,7 @@ def ended(*ends: tuple[int, int | None, str | None, bool]) -> State:
     return state
 
 
-def blamed(state: State, tails: dict[int, tuple[str, ...]]) -> str:
+def blamed(state: State, tails: Tails) -> str:
     cause = reconsidered(state, tails).cause
     assert cause is not None
     return cause.message
@@ -61,6 +61,12 @@ def test_a_peer_that_ended_well_without_a_word_is_named_where_nobody_else_is_to_
         "rank 2 on node-1 ended before the others with exit code 0 (perhaps without MPI_Finalize), "
         "and rank 0 on node-0 failed after that: exit code 14"
     )
+
+
+def test_an_open_mpi_rank_without_words_is_known_for_a_victim_by_its_exit_code() -> None:
+    state = ended((0, 14, None, False), (2, 7, None, False))
+    assert unsaid_under_srun(state) == {0: ("An error occurred in Socket closed",)}
+    assert blamed(state, unsaid_under_srun(state)) == "rank 2 on node-1 failed first: exit code 7"
 
 
 def test_one_we_stopped_while_it_was_ending_with_its_own_exception_takes_the_blame() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from regiment.distribution.mpirun import (
     Flavour,
     Mpirun,
+    check_pmix,
     is_scheduler_variable,
     launcher_environ,
     mpi_flavour,
@@ -59,6 +60,8 @@ def mpirun(flavour: Flavour) -> Mpirun:
         (MPICH_4, Flavour.MPICH, "4.0.2"),
         (MPICH_5, Flavour.MPICH, "5.0.2"),
         (INTEL, Flavour.INTEL, "2021.18.1"),
+        ("slurm 22.05.8\n", Flavour.SRUN, "22.05.8"),
+        ("slurm-wlm 22.05.8\n", Flavour.SRUN, "22.05.8"),
     ],
 )
 def test_an_mpirun_is_known_by_what_it_says_of_its_version(output: str, flavour: Flavour, version: str) -> None:
@@ -108,6 +111,31 @@ def test_intel_mpi_binds_through_a_variable() -> None:
     assert launcher_environ(Flavour.INTEL, Placement(nodes(2, 2), "4711"))["I_MPI_PIN"] == "off"
 
 
+def test_srun_starts_a_step_beside_the_agents_own_with_each_rank_on_its_node() -> None:
+    assert mpirun_argv(mpirun(Flavour.SRUN), nodes(2, 1), ("--mem=0",)) == tuple(
+        "/opt/mpi/bin/mpirun --mpi=pmix --overlap --cpu-bind=none --kill-on-bad-exit=1 --export=ALL --input=none "
+        "--chdir=/ --mem=0 --nodelist={slurm_tasks} --nodes=2 --ntasks=3 --distribution=arbitrary --overcommit "
+        "{wrapper}".split()
+    )
+    assert "--cpu-bind=none" not in mpirun_argv(mpirun(Flavour.SRUN), nodes(2, 2), ("--cpu-bind=cores",))
+
+
+def test_srun_is_told_of_its_job_and_not_of_the_step_it_is_called_in() -> None:
+    names = ("SLURM_JOB_ID", "SLURM_CONF", "SLURM_NTASKS", "SLURM_MPI_TYPE", "SLURM_STEP_NODELIST", "HOME")
+    kept = [name for name in names if not is_scheduler_variable(name, is_srun=True)]
+    assert kept == ["SLURM_JOB_ID", "SLURM_CONF", "HOME"]
+
+
+@pytest.mark.parametrize("types", ["pmix", "MPI plugin types are...\n\tnone\n\tpmix_v4\n\tpmi2\n"])
+def test_a_slurm_with_a_pmix_plugin_is_taken(types: str) -> None:
+    check_pmix(mpirun(Flavour.SRUN), types)
+
+
+def test_a_slurm_without_a_pmix_plugin_is_refused_with_the_next_step() -> None:
+    with pytest.raises(UserError, match=r"has no PMIx plugin, .* ask the site for it, or leave `mpirun: srun` out"):
+        check_pmix(mpirun(Flavour.SRUN), "MPI plugin types are...\n\tnone\n\tcray_shasta\n\tpmi2\n")
+
+
 @pytest.mark.parametrize("flavour", [Flavour.MPICH, Flavour.INTEL])
 def test_a_single_host_of_hydra_has_no_slots_for_intel_takes_them_for_its_name(flavour: Flavour) -> None:
     argv = mpirun_argv(mpirun(flavour), nodes(5), ())
@@ -123,7 +151,7 @@ def test_a_flag_of_the_users_takes_the_place_of_ours(flavour: Flavour) -> None:
 
 
 @given(
-    flavour=st.sampled_from(Flavour),
+    flavour=st.sampled_from([flavour for flavour in Flavour if flavour is not Flavour.SRUN]),
     slots=st.lists(st.integers(1, 64), min_size=2, max_size=40),
     extra=st.lists(st.sampled_from(["-x", "--verbose", "A=1"]), max_size=3),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from regiment.distribution.actions import FenceNode, Say, SignalNode, StopNode
 from regiment.distribution.decide import decide
 from regiment.distribution.decide.ends import SETTLE
@@ -106,6 +108,22 @@ def test_the_schedulers_stop_after_its_notice_is_the_preemption_and_a_persons_is
     assert (state.canceled, state.exit_status) == (REASON, ExitStatus.PREEMPTED)
     state, _ = play([*UP, *STARTED, NOTICE, StopRequested("cancelled by Ctrl-C", is_persons=True)])
     assert (state.canceled, state.exit_status) == ("cancelled by Ctrl-C", ExitStatus.CANCELED)
+
+
+@pytest.mark.parametrize("left", range(len(WOUND_UP) + 1))
+def test_a_preempted_run_that_a_person_cancels_is_cancelled_however_late_that_is(left: int) -> None:
+    history = [*UP, *STARTED, NOTICE, *COMPLETED, *WOUND_UP]
+    wish = StopRequested("cancelled by Ctrl-C", is_persons=True)
+    history.insert(len(history) - left, wish)
+    state, _ = play(history)
+    assert (state.canceled, state.exit_status) == (wish.reason, ExitStatus.CANCELED)
+    assert state.called_off == wish.reason
+
+
+def test_a_person_who_cancels_a_run_that_has_failed_only_keeps_it_from_going_on() -> None:
+    state, _ = play([*UP, *STARTED, failed(1), TimePassed(), *WOUND_UP])
+    late, _ = decide(state, StopRequested("cancelled by Ctrl-C", is_persons=True), 99.0)
+    assert late == replace(state, called_off="cancelled by Ctrl-C")
 
 
 def test_a_failure_before_the_notice_stays_the_cause() -> None:

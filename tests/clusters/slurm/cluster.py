@@ -35,6 +35,7 @@ StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdSpoolDir={folder}/spool-%n
+TmpFS={folder}/tmp-%n
 SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmdLogFile={folder}/slurmd-%n.log
 SlurmdParameters=config_overrides
@@ -170,7 +171,7 @@ class Cluster:
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
-        for name in ("state", *(f"spool-n{index}" for index in range(1, NODES + 1))):
+        for name in ("state", *(f"{use}-n{index}" for use in ("spool", "tmp") for index in range(1, NODES + 1))):
             (self.folder / name).mkdir()
         names = {"localhost": "127.0.0.1", "head": f"{self.net}.254"}
         names.update((f"n{index}", f"{self.net}.{index}") for index in range(1, NODES + 1))

@@ -49,11 +49,16 @@ def test_a_line_of_somebodys_script_runs_on_some_of_its_nodes_and_gives_the_exit
 
 
 def test_such_a_run_ends_with_the_command_that_started_it_and_the_allocation_stays(slurm_lab: SlurmLab) -> None:
-    lab = prepared(slurm_lab, "echo ready; sleep 3600")
+    """And what that is told of the end of its time it passes on."""
+    lab = prepared(slurm_lab, "trap 'echo noticed' USR1; echo ready; while :; do sleep 3600 & wait; done")
     line = " ".join((*REGIMENT, "run job.yml --name"))
-    script = f"{line} r; echo $? > first; {line} s & echo $! > second; wait; echo $? > third"
-    process = lab.start_program([*SALLOC, "bash", "-c", script], {})
-    lab.wait_until_running("r", 3)
+    first = f"{line} r & echo $! > pid; wait $!; echo $? > first"
+    second = f"{line} s & echo $! > second; wait; echo $? > third"
+    process = lab.start_program([*SALLOC, "bash", "-c", f"{first}; {second}"], {})
+    logs = [lab.run_folder("r") / f"azureml-logs/node-{k}/70_driver_log_{k}.txt" for k in range(3)]
+    lab.wait_until(lambda: all(path.exists() and "ready" in path.read_text() for path in logs))
+    os.kill(int((lab.folder / "pid").read_text()), signal.SIGUSR1)
+    lab.wait_until(lambda: all("noticed" in path.read_text() for path in logs))
     assert lab.run("cancel", "r").returncode == 0
     lab.wait_until_running("s", 3)
     assert (lab.folder / "first").read_text() == "4\n"

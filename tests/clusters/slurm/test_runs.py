@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 
@@ -46,9 +47,9 @@ def test_a_run_on_two_nodes_is_queued_started_and_shown_to_its_end(slurm_lab: Sl
     assert lab.cluster.ask(*question) == "COMPLETED\n"
 
 
-def started(lab: SlurmLab, *flags: str) -> None:
+def started(lab: SlurmLab, *flags: str, **environ: str) -> None:
     """Submit the job and wait until all its processes have said that they are ready."""
-    done = lab.run("run", "job.yml", "--detach", "--name", "r", *flags)
+    done = lab.run("run", "job.yml", "--detach", "--name", "r", *flags, **environ)
     assert done.returncode == 0, done.stderr
     lab.wait_until_running("r", 4)
     lab.wait_until(lambda: all("ready" in log_of(lab, rank) for rank in range(4)))
@@ -267,6 +268,30 @@ def test_a_preempted_run_is_queued_again_as_often_as_it_may(slurm_lab: SlurmLab)
     waited = lab.run("wait", "r")
     assert waited.returncode == 5, waited.stderr
     assert lab.show("r")["attempt"] == 1
+
+
+SLOW_SCONTROL = """#!/bin/sh
+[ "$1" != requeue ] || {{ touch {folder}/asked; until [ -e {folder}/answer ]; do sleep 0.05; done; }}
+exec {scontrol} "$@"
+"""
+
+
+def test_a_run_that_is_cancelled_while_slurm_is_asked_to_queue_it_again_ends(slurm_lab: SlurmLab) -> None:
+    lab = prepared(slurm_lab, "trap 'exit 0' USR1; echo ready; sleep 3600 & wait")
+    scontrol = lab.write("bin/scontrol", SLOW_SCONTROL.format(folder=lab.folder, scontrol=shutil.which("scontrol")))
+    scontrol.chmod(0o755)
+    started(lab, "--set", "regiment.requeue=1", PATH=f"{scontrol.parent}:{lab.environ['PATH']}")
+    lab.cluster.ask("scancel", "--signal=USR1", lab.show("r")["scheduler"]["jobId"])
+    lab.wait_until((lab.folder / "asked").exists)
+    assert lab.run("cancel", "r").returncode == 0
+    lab.write("answer", "")
+    waited = lab.run("wait", "r")
+    assert waited.returncode == 4, waited.stderr
+    lab.wait_until(lambda: not lab.cluster.jobs())
+    record = lab.show("r")
+    assert (record["status"], record["attempt"]) == ("Canceled", 0)
+    question = ("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={record['scheduler']['jobId']}")
+    assert lab.cluster.ask(*question) == "CANCELLED\n"
 
 
 def test_a_program_that_fails_is_not_queued_again(slurm_lab: SlurmLab) -> None:

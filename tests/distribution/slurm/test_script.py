@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from regiment.distribution.mpirun import Flavour, Mpirun
+from regiment.distribution.planner import make_plan
 from regiment.distribution.slurm.script import Target, sbatch_script
 from regiment.jobs.dataclass import replace
+from regiment.jobs.placement import Node, Placement
+from regiment.jobs.plain import to_plain
 from regiment.jobs.spec import ArgvCommand, Container, ContainerRuntime, JobSpec, Mpi, Options, PyTorch
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -82,6 +87,18 @@ def test_a_script_is_as_its_golden_file(name: str) -> None:
         path.write_text(script)
     assert script == path.read_text()
     subprocess.run(("bash", "-n", str(path)), check=True)
+
+
+def test_the_step_that_starts_mpis_ranks_is_as_its_golden_file() -> None:
+    nodes = tuple(Node(k, f"node-{k}", f"n{k}", f"10.0.0.{k}", 2, (0, 1), "/venv/bin/python") for k in range(2))
+    job = replace(JOB, distribution=Mpi(process_count_per_instance=2))
+    srun = Mpirun("/usr/bin/srun", Flavour.SRUN, "22.05.8")
+    plan = make_plan(job, Placement(nodes, "{port}", "10.0.0.0/24"), "r", 0, srun)
+    text = json.dumps([to_plain(node.launcher) for node in plan.nodes], indent=2) + "\n"
+    path = GOLDEN / "srun_mpi.json"
+    if os.environ.get("REGIMENT_GOLDEN") == "write":
+        path.write_text(text)
+    assert text == path.read_text()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -119,6 +119,7 @@ def test_noise_on_the_sockets_of_a_run_changes_nothing(lab: Lab) -> None:
         b"{}\n",
         b'{"type": 1}\n',
         b'{"type": "wrapper"}\n',
+        b'{"type": "standIn", "given": {"PMIX_RANK": "0"}, "cpus": ["x"]}\n',
         b'{"type": "remoteShell"}\n',
         b'{"type": "stopRun"}\n',
         b'{"type": "coordinatorHello", "protocol": 1}\n',
