@@ -39,6 +39,8 @@ class ProcessStatus(Enum):
     LOST = "Lost"
     """Its node was lost; nobody saw its end."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and processes are counted by their status.
+
     @property
     def has_ended(self) -> bool:
         """Say whether the process is over."""

@@ -2,8 +2,9 @@
 
 The coordinator is the real one, with the real loop, plan, record and run folder; what it takes for nodes are the agents
 of agents.py. CARRIER is `plain` for Unix sockets, or `secured` for TLS with the proof of the run's key: then node 0 is
-real, with ranks that end at once. With `floor` there is no coordinator, and what is said is the same: nothing is
-checked, decided or written, so no coordinator in Python could be faster. Prints what it took, as JSON.
+real, with ranks that end at once. With `floor` and `secured_floor` there is no coordinator, and what is said is the
+same: nothing but the key is checked, nothing decided or written, and no coordinator in Python could be faster. Prints
+what it took, as JSON.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ from regiment.launcher.backends.local import on_this_machine
 from regiment.launcher.backends.machine import machine_shares
 from regiment.launcher.bundle import packed_agent
 from regiment.launcher.coordinator.coordinator import Coordinator
+from regiment.launcher.coordinator.entrance import Arrival, Entrance
 from regiment.launcher.coordinator.network import Network
 from regiment.launcher.coordinator.order import Order
 from regiment.launcher.join.certificate import make_certificate
-from regiment.launcher.node.channel import Channel, encode
+from regiment.launcher.node import joining
+from regiment.launcher.node.channel import Channel, LineChannel, decode, encode
 from regiment.launcher.node.config import NodeConfig
 from regiment.launcher.node.limits import raise_limits
 from regiment.launcher.node.loop import Loop
@@ -133,19 +136,18 @@ class _SimulatedNodes:
         return _SimulatedNode(process.pid)
 
 
-def _secured(processes: int, nodes: int, zip_path: Path) -> Backend:
-    """Let nodes join over the network, and start a few processes with all but node 0."""
+def _joining(processes: int, first_node: int, nodes: int) -> tuple[Network, socket.socket]:
+    """Start a few processes with nodes that join over the network."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     key = os.urandom(32).hex()
     port = str(listener.getsockname()[1])
-    for first in range(1, 1 + processes):
+    for first in range(first_node, first_node + processes):
         command = [sys.executable, str(_AGENTS), str(first), str(processes), str(nodes), port]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         assert process.stdin is not None
         process.stdin.write(f"{key}\n".encode())
         process.stdin.close()
-    network = Network("127.0.0.1", key, *make_certificate(), start_timeout=600.0)
-    return JoinedNodes(FirstKeeper(sys.executable, str(zip_path)), nodes, network, listener)
+    return Network("127.0.0.1", key, *make_certificate(), start_timeout=600.0), listener
 
 
 class _Floor:
@@ -164,23 +166,27 @@ class _Floor:
         self.at: dict[str, float] = {}
         self._nodes, self._ranks = nodes, ranks
         self._loop = Loop()
-        self._channels: list[Channel] = []
+        self._channels: list[LineChannel] = []
         self._count = dict.fromkeys((kind for kind, _, _ in self.steps), 0)
         self._gone = 0
-        agents = [_AgentProcess(self._loop) for _ in range(processes)]
-        for node in range(nodes):
-            agents[node % processes].start(node, f"{root}/{node}", self._call, self._left)
+        self._reach(processes, root)
 
     def run(self) -> None:
         """Say it all."""
         self._began = time.monotonic()
         self._loop.run()
 
+    def _reach(self, processes: int, root: Path) -> None:
+        agents = [_AgentProcess(self._loop) for _ in range(processes)]
+        for node in range(self._nodes):
+            agents[node % processes].start(node, f"{root}/{node}", self._call, self._left)
+
     def _call(self, hello: dict[str, Any]) -> None:
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(hello["socket"])
-        self._channels.append(Channel(self._loop, connection, self._hear, lambda: None))
-        self._channels[-1].send({"type": "coordinatorHello", "protocol": 1, "run_id": "crowd"})
+        channel = Channel(self._loop, connection, self._hear, lambda: None)
+        self._channels.append(channel)
+        channel.send_line(_COORDINATOR_HELLO)
 
     def _hear(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -204,6 +210,36 @@ class _Floor:
         if self._gone == self._nodes:
             self.at["ended"] = time.monotonic() - self._began
             self._loop.stop()
+
+
+class _SecuredFloor(_Floor):
+    """Says it over TLS, to agents that have proven the key."""
+
+    def _reach(self, processes: int, root: Path) -> None:
+        network, listener = _joining(processes, 0, self._nodes)
+        self._keep = joining.enveloped(joining.Keep(_SOME_NODE))
+        Entrance(self._loop, listener, network, self._arrived, print)
+
+    def _arrived(self, arrival: Arrival) -> None:
+        channel = LineChannel(self._loop, arrival.stream, lambda line: self._take(channel, line), self._left)
+        self._channels.append(channel)
+
+    def _take(self, channel: LineChannel, line: bytes) -> None:
+        message = decode(line)
+        assert message is not None
+        match message.get("relay", message)["type"]:
+            case "join":
+                channel.send_line(self._keep)
+            case "agentReady":
+                channel.send_line(_COORDINATOR_HELLO)
+            case "nodeClean":
+                channel.send_line(joining.enveloped(joining.RunEnded(0, "")))
+            case _:
+                self._hear(message)
+
+
+_SOME_NODE = NodeConfig(0, "node-0", "", "", "127.0.0.1", (), 1.0, *7 * ("/tmp",))
+_COORDINATOR_HELLO = encode({"type": "coordinatorHello", "protocol": 1, "run_id": "crowd"})
 
 
 def _submit(nodes: int, ranks: int, root: Path, zip_path: Path) -> tuple[Order, RunFolder]:
@@ -246,7 +282,9 @@ def _see_through(carrier: str, nodes: int, ranks: int, processes: int, root: Pat
     owner, ours = socket.socketpair()
     owner.close()
     began = time.monotonic()
-    backend = _secured(processes, nodes, zip_path) if carrier == "secured" else _SimulatedNodes(processes, nodes)
+    backend: Backend = _SimulatedNodes(processes, nodes)
+    if carrier == "secured":
+        backend = JoinedNodes(FirstKeeper(sys.executable, str(zip_path)), nodes, *_joining(processes, 1, nodes))
     Coordinator(order, folder, ours, lock_new(folder.lock), backend).run()
     took = time.monotonic() - began
     at: dict[str, float] = {}
@@ -266,8 +304,8 @@ def _see_through(carrier: str, nodes: int, ranks: int, processes: int, root: Pat
     }
 
 
-def _floor(nodes: int, ranks: int, processes: int, root: Path) -> dict[str, Any]:
-    floor = _Floor(nodes, ranks, processes, root)
+def _floor(carrier: str, nodes: int, ranks: int, processes: int, root: Path) -> dict[str, Any]:
+    floor = (_Floor if carrier == "floor" else _SecuredFloor)(nodes, ranks, processes, root)
     floor.run()
     return floor.at
 
@@ -277,8 +315,8 @@ def main() -> None:
     raise_limits()
     carrier, root = sys.argv[1], Path(sys.argv[5])
     nodes, ranks, processes = map(int, sys.argv[2:5])
-    if carrier == "floor":
-        took = _floor(nodes, ranks, processes, root)
+    if carrier in ("floor", "secured_floor"):
+        took = _floor(carrier, nodes, ranks, processes, root)
     else:
         took = _see_through(carrier, nodes, ranks, processes, root)
     usage = resource.getrusage(resource.RUSAGE_SELF)
