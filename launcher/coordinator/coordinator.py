@@ -60,7 +60,7 @@ class Coordinator:
         self._sockets = scratch.socket_folder()
         self._recorder = recorder = Recorder(self.loop, folder, read_record(folder.record))
         self._watchers = watchers = Watchers(self.loop, owner, recorder, self._wished, self._owner_gone)
-        recorder.tell = watchers.tell
+        recorder.log.tell = watchers.tell
         self._backend = backend
         self._nodes = Nodes(
             self.loop,
@@ -107,7 +107,7 @@ class Coordinator:
         try:
             self.loop.run()
         finally:
-            self._recorder.flush()
+            self._recorder.log.flush()
 
     def _introduce(self) -> None:
         path = f"{self._sockets}/coordinator.sock"
@@ -121,7 +121,7 @@ class Coordinator:
             recorder.record,
             coordinator=coordinator,
             status=self._state.status,
-            start_time_utc=recorder.utc(recorder.started_at),
+            start_time_utc=recorder.log.utc(recorder.log.started_at),
             nodes=tuple(NodeRecord(n.node.index, n.node.node_id, "starting") for n in self._plan.nodes),
         )
         recorder.planned(self._plan, self._state)
@@ -365,11 +365,11 @@ class Coordinator:
         """Write the verdict and go."""
         recorder, state = self._recorder, self._state
         now = time.monotonic()
-        elapsed = round(now - recorder.started_at, 3)
+        elapsed = round(now - recorder.log.started_at, 3)
         recorder.record = replace(
             recorder.record,
             error=error if self._called_failure is None else None,
-            end_time_utc=recorder.utc(now),
+            end_time_utc=recorder.log.utc(now),
             elapsed_seconds=elapsed,
             exit_status=int(state.exit_status),
             job_exit_code=shell_exit_code(error.exit_code, error.signal) if error else None,

@@ -1,11 +1,9 @@
-"""Writes what happens into the run folder: `events.jsonl`, `run.json` and the status files."""
+"""Writes what happens into the run folder: its events, `run.json`, `plan.json` and the status files."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from regiment.distribution import history
@@ -17,14 +15,13 @@ from regiment.jobs.changes import changing
 from regiment.jobs.dataclass import replace
 from regiment.jobs.edits import Edit, Finish, apply_edit
 from regiment.jobs.files import replace_file, replace_json, replace_pieces
-from regiment.jobs.journal import Journal, read_journal
 from regiment.jobs.ledger import LedgerRow
 from regiment.jobs.plain import to_plain
-from regiment.jobs.record import NodeRecord, RunRecord, RunStatus, utc_text, write_record
+from regiment.jobs.record import NodeRecord, RunRecord, RunStatus, write_record
 from regiment.jobs.workspace import RunFolder
 
-from ..node.channel import encode
 from ..node.loop import Loop
+from .eventlog import EventLog, error_of
 from .statusfiles import StatusFiles
 
 if TYPE_CHECKING:
@@ -32,21 +29,12 @@ if TYPE_CHECKING:
 
 _REWRITE_INTERVAL = 0.2
 """Seconds between two rewrites of the status files."""
-_AT_ONCE = 256
-"""Events that wait for each other at most."""
 _LONG_PLAN = 1024
 """Processes of a plan that is not written at once."""
 _PROCESS = 25e-6
 """Seconds that it takes to write one of its processes, roughly."""
 _SHARE = 9
 """How many times as long as a rewrite took it is to the next at least: a tenth of the time goes there at most."""
-
-
-_OWN_LOGS = {
-    **dict.fromkeys(("preparing", "prepared", "running"), "job_prep_azureml.log"),
-    **dict.fromkeys(("stopped", "collected", "released", "lost"), "job_release_azureml.log"),
-}
-"""Which of the run's own logs a node's new state goes to."""
 
 
 class Recorder:
@@ -56,27 +44,11 @@ class Recorder:
         self._loop = loop
         self._folder = folder
         self.record = record
-        self.tell: Callable[[bytes], None] = lambda line: None
-        """Gets every event, as a line of JSON, after it is on disk."""
-        self.events: list[bytes] = []
-        """All that are on disk."""
-        self._unwritten: list[bytes] = []
-        """Those that happened in the loop's present turn: with thousands of nodes these are many."""
+        self.log = EventLog(loop, folder, self._complain, is_again=record.attempt > 0)
         self._known: dict[int, dict[str, Any]] = {}
         """What has become known of nodes since the record was written."""
-        self._since = 0.0
-        """Seconds from the first event of a run to its being taken up again by this process."""
-        if record.attempt:
-            self._read_earlier_events()
-        self._journal = Journal(folder.events)
-        self._own_logs: dict[str, Journal] = {}
-        self._own_lines: dict[str, bytes] = {}
-        """What is still to be added to these, with the events that it comes from."""
         self._told: set[str | None] = set()
-        # All times of a run are one reading of the wall clock plus monotonic time, so they never run backwards.
-        self.started_at = time.monotonic()
-        self._wall_offset = time.time() - self.started_at
-        self._files = StatusFiles(folder, self.utc)
+        self._files = StatusFiles(folder, self.log.utc)
         self._state: State | None = None
         self._unwritten_plan: Plan | None = None
         self._is_said = False
@@ -85,46 +57,9 @@ class Recorder:
         self._due = False
         self._due_at = 0.0
 
-    def utc(self, at: float | None) -> str | None:
-        """Give a time of the monotonic clock as UTC text."""
-        return None if at is None else utc_text(at + self._wall_offset)
-
-    def _read_earlier_events(self) -> None:
-        """Go on where another coordinator of this run has ended, on the clock of the first event."""
-        earlier = list(read_journal(self._folder.events))
-        self.events = [encode(event) for event in earlier]
-        if earlier:
-            began = datetime.fromisoformat(str(earlier[0]["timeUtc"]).removesuffix("Z")).replace(tzinfo=timezone.utc)
-            self._since = max(float(earlier[-1]["at"]), time.time() - began.timestamp())
-
     def event(self, happening: history.Happening) -> None:
-        """Append one event and tell the viewers, before the loop waits again."""
-        now = time.monotonic()
-        event = {
-            "seq": len(self.events) + len(self._unwritten),
-            "timeUtc": self.utc(now),
-            "at": round(self._since + now - self.started_at, 6),
-            **happening,
-        }
-        if not self._unwritten:
-            self._loop.post(self.flush)
-        self._unwritten.append(encode(event))
-        if len(self._unwritten) == _AT_ONCE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the events that are not written yet, and tell the viewers."""
-        lines, self._unwritten = self._unwritten, []
-        self.events += lines
-        data = b"".join(lines)
-        error = _error_of(lambda: self._journal.append_line(data)) if lines else None
-        own, self._own_lines = self._own_lines, {}
-        for name, text in own.items():
-            error = _error_of(partial(self._add_to_own_log, name, text)) or error
-        # Told before the trouble with writing is: viewers take nothing for new that is older than the last they saw.
-        for line in lines:
-            self.tell(line)
-        self._complain(error)
+        """Take down an event, and tell the viewers."""
+        self.log.add(happening)
 
     def measured(self, row: LedgerRow) -> None:
         """Take down what a node has measured of the start."""
@@ -137,10 +72,12 @@ class Recorder:
 
     def _attempt(self, write: Callable[[], None]) -> None:
         """Write, but never let a full or broken disk end a run that goes well: say so once and go on."""
-        self._complain(_error_of(write))
+        error = error_of(write)
+        if error is not None:
+            self._complain(error)
 
-    def _complain(self, error: OSError | None) -> None:
-        if error is not None and error.strerror not in self._told:
+    def _complain(self, error: OSError) -> None:
+        if error.strerror not in self._told:
             self._told.add(error.strerror)
             self.note("warning", f"the run's record cannot be written ({error}); the run goes on without it")
 
@@ -178,22 +115,7 @@ class Recorder:
             self._attempt(self._write_run)
         for happening in history.events_between(old, new, time.monotonic()):
             self.event(happening)
-            if happening["event"] == "node":
-                self._log_node(happening["nodeId"], happening["state"])
         self._rewrite_soon()
-
-    def _log_node(self, node_id: str, state: str) -> None:
-        """Add a node's step to the log of making ready or of releasing, which Azure ML keeps beside its own."""
-        name = _OWN_LOGS.get(state)
-        if name is not None:
-            line = f"{self.utc(time.monotonic())} {node_id} {state}\n"
-            self._own_lines[name] = self._own_lines.get(name, b"") + line.encode()
-
-    def _add_to_own_log(self, name: str, text: bytes) -> None:
-        """Add to one of the run's own logs, which stays open: with many nodes it gets many lines."""
-        if name not in self._own_logs:
-            self._own_logs[name] = Journal(self._folder.own_logs / name)
-        self._own_logs[name].append_line(text)
 
     def attempt_ended(self, report: Report | None) -> None:
         """Write down an attempt's last state and why it failed where that stays, with its logs."""
@@ -214,7 +136,7 @@ class Recorder:
 
     def edit(self, edit: Edit) -> None:
         """Change the record as somebody asks for; raises UserError if it may not be."""
-        self.record = apply_edit(self.record, edit, utc_text(time.monotonic() + self._wall_offset))
+        self.record = apply_edit(self.record, edit, self.log.utc(time.monotonic()))
         if isinstance(edit, Finish):
             self._is_said = True
         self._attempt(self._write_edit)
@@ -282,11 +204,3 @@ class Recorder:
             self._rewrite_soon()  # It was put off meanwhile.
         else:
             self._write_all(whole=False)
-
-
-def _error_of(write: Callable[[], None]) -> OSError | None:
-    try:
-        write()
-    except OSError as error:
-        return error
-    return None

@@ -26,7 +26,7 @@ _SLICE = 0.05
 class StatusFiles:
     """Keeps the files of an attempt."""
 
-    def __init__(self, folder: RunFolder, utc: Callable[[float | None], str | None]) -> None:
+    def __init__(self, folder: RunFolder, utc: Callable[[float], str]) -> None:
         self._folder = folder
         self._utc = utc
         self._plan: Plan | None = None
@@ -125,11 +125,14 @@ class StatusFiles:
             "status": process.status.value,
             "exitCode": process.exit_code,
             "signal": process.signal,
-            "startTimeUtc": self._utc(process.started_at),
-            "endTimeUtc": self._utc(process.ended_at),
+            "startTimeUtc": self._time(process.started_at),
+            "endTimeUtc": self._time(process.ended_at),
             "firstFailure": history.is_first_failure(state, rank),
             "log": log,
         }
+
+    def _time(self, at: float | None) -> str | None:
+        return None if at is None else self._utc(at)
 
 
 def _status_word(state: State) -> str:

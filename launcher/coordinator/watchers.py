@@ -64,7 +64,7 @@ class Watchers:
 
     def log_grew(self, rank: int, size: int) -> None:
         """Tell everybody that a log has at least this many bytes."""
-        self._recorder.flush()  # That its process has started comes before.
+        self._recorder.log.flush()  # That its process has started comes before.
         self._log_sizes[rank] = size
         for channel in self._watching:
             # One that has stopped reading finds all of a log when it goes on; only events are kept for it.
@@ -77,7 +77,7 @@ class Watchers:
 
     def flush(self) -> None:
         """Wait until the last words are out."""
-        self._recorder.flush()
+        self._recorder.log.flush()
         for channel in self._watching:
             channel.flush()
 
@@ -98,8 +98,8 @@ class Watchers:
             self._on_wish(message)
 
     def _start(self, channel: Channel) -> None:
-        self._recorder.flush()
-        for line in self._recorder.events:
+        self._recorder.log.flush()
+        for line in self._recorder.log.lines:
             channel.send_line(line)
         for rank, size in self._log_sizes.items():
             channel.send({"event": "log", "rank": rank, "size": size})
