@@ -16,7 +16,7 @@ _ANSWER_LIMIT = 20.0
 """Seconds an mpirun may take to say its version; one that needs more is stuck."""
 
 
-def find_mpirun(spec: JobSpec, *, has_srun: bool = True) -> Mpirun | None:
+def find_mpirun(spec: JobSpec, *, has_srun: bool) -> Mpirun | None:
     """Find the mpirun of a job of type mpi: the one it names, else the first in the job's PATH.
 
     `has_srun` says whether the run's agents are tasks of Slurm's, so that its ranks may be.

@@ -14,7 +14,7 @@ from ..node.config import NodeConfig
 from ..node.loop import Loop
 from .backend import AgentChannel, Ready, Share
 
-_FILLING, _FILLED = b"." * 2000, 5
+_FILLING, _FILLED = "." * 2000, 5
 """What makes a beat too long for one packet, and which beats: a way on which only small ones get through is broken, and
 is found so before something large is to be said, the end of the run at the latest."""
 UNKNOWN = Share(cpus=(), gpus=None)
@@ -94,8 +94,8 @@ class Link:
     def beat(self) -> None:
         """Say that we are there, and what has come: the node's lease is counted from that."""
         self._beats += 1
-        filling = _FILLING if self._beats % _FILLED == 0 else b""
-        self.channel.send_line(b'{"relay":{"filling":"%s","heard":%d,"type":"beat"}}\n' % (filling, self._lines))
+        filling = _FILLING if self._beats % _FILLED == 0 else ""
+        self.tell(joining.Beat(filling=filling, heard=self._lines))
 
     def tell(self, message: joining.ToNode) -> None:
         """Say something to the relay itself."""

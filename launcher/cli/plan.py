@@ -50,7 +50,7 @@ def plan(options: argparse.Namespace) -> int:
         for index, (share, slots) in enumerate(zip(_shares(request, options), node_slots(spec), strict=True))
     )
     placement = Placement(nodes, "{port}")
-    planned = masked_plan(make_plan(spec, placement, spec.name or "{run id}", 0, find_mpirun(spec)))
+    planned = masked_plan(make_plan(spec, placement, spec.name or "{run id}", 0, find_mpirun(spec, has_srun=True)))
     script = _script(request, options)
     if options.output == "table" and options.query is None:
         from .plan_text import plan_text

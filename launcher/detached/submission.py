@@ -71,7 +71,7 @@ def leave_to_hosts(
         zip="",
         python=hosts.python,
         agent_python=hosts.python,
-        mpirun=find_mpirun(spec),
+        mpirun=find_mpirun(spec, has_srun=False),
         network=Network("", key, certificate, private_key, hosts.limit),
     )
     visits = _all_visits(hosts, str(zip_path), say)

@@ -8,18 +8,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from regiment.jobs.dataclass import dataclass
 from regiment.jobs.errors import NodeError, UserError
 
+from ..coordinator.hosts import AT_ONCE
 from ..node.loop import Loop
 from .calling import Call
 from .command import Payload, first_call, payload
 from .failures import failure
 
-_AT_ONCE = 64
-"""Hosts that are called at once, as for a run that is attached."""
 _PAUSE = 0.5
 """Seconds until a host is called again that has hung up."""
 ANSWER_LIMIT = 30.0
@@ -108,14 +108,12 @@ def visit_all(
 
 
 _one_at_a_time = threading.Lock()
-_loops: list[Loop] = []
 
 
+@cache
 def _the_loop() -> Loop:
     """Give the loop of all rounds, in which calls are that go on: a loop that is closed takes all signals along."""
-    if not _loops:
-        _loops.append(Loop())
-    return _loops[0]
+    return Loop()
 
 
 @dataclass
@@ -155,7 +153,7 @@ class _Round:
         return self._doors
 
     def _go_on(self) -> None:
-        while self._queue and sum(door.call is not None and not door.is_done for door in self._doors) < _AT_ONCE:
+        while self._queue and sum(door.call is not None and not door.is_done for door in self._doors) < AT_ONCE:
             self._dial(self._queue.pop(0))
         if all(door.is_done for door in self._doors):
             self._loop.stop()

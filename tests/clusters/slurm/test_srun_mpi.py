@@ -123,6 +123,7 @@ def test_a_slurm_without_pmix_is_refused_with_a_sentence(slurm_lab: SlurmLab, tm
 
 def test_srun_is_refused_for_a_run_that_is_not_on_nodes_of_slurms(slurm_lab: SlurmLab) -> None:
     flags = ("--nproc", "2", "--type", "mpi", "--mpirun", "srun")
-    done = slurm_lab.run("run", *flags, "--", "python", "train.py")
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "submit to a compute target of type slurm" in done.stderr
+    for where in ((), ("--hosts", "nobody", "--detach")):
+        done = slurm_lab.run("run", *flags, *where, "--", "python", "train.py")
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "submit to a compute target of type slurm" in done.stderr

@@ -31,9 +31,12 @@ def test_an_agent_that_nobody_has_started_for_a_month_is_removed(tmp_path: Path)
 
 def test_an_old_agent_stays_while_something_runs_that_was_started_from_it(tmp_path: Path) -> None:
     ours, used = agent(tmp_path, "ours", 0), agent(tmp_path, "used", 2 * UNUSED)
-    waits = subprocess.Popen([sys.executable, "-c", "input()", str(used)], stdin=subprocess.PIPE)
-    tidy(str(ours))
-    assert used.exists()
-    waits.communicate(b"\n")
+    argv = (sys.executable, "-c", "print('up', flush=True), input()", str(used))
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as waits:
+        assert waits.stdout is not None
+        assert waits.stdout.readline() == b"up\n"  # Until it has come so far it may have no command line yet.
+        tidy(str(ours))
+        assert used.exists()
+        waits.communicate(b"\n")
     tidy(str(ours))
     assert not used.exists()
