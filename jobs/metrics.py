@@ -25,6 +25,8 @@ from .metric_values import Scalar, checked_name, number, scalar, scalars, unders
 _REMEMBERED_NAMES = 4096
 """Names whose JSON is kept; who has more of them makes them up as he goes."""
 
+_LOOKS_AT_THE_CLOCKS = 8
+
 
 class Kind(Enum):
     """What one entry says of its metric."""
@@ -139,7 +141,7 @@ class MetricWriter:
         """Begin a file: at the first value, and in a forked child, which must not write into its parent's."""
         pid, self._fd = os.getpid(), -1
         path = f"{self._folder}/{self._process}-{pid}-{os.urandom(4).hex()}.jsonl"
-        self._clock_offset = time.time_ns() - time.monotonic_ns()
+        self._clock_offset = _clock_offset()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         try:
             Path(self._folder).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -170,6 +172,17 @@ class MetricWriter:
             print(f"regiment: metrics cannot be written: {error}; those logged now are lost", file=sys.stderr)
         except OSError:
             pass  # It may well go to a file on the same disk.
+
+
+def _clock_offset() -> int:
+    """Give what the monotonic clock lacks to Unix time, in nanoseconds, as of one instant.
+
+    A process can lose its processor between looking at the one clock and at the other. Then its values would stand
+    before those that other processes logged earlier, so the narrowest of some looks counts.
+    """
+    looks = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(_LOOKS_AT_THE_CLOCKS)]
+    before, now, after = min(looks, key=lambda look: look[2] - look[0])
+    return now - (before + after) // 2
 
 
 def _list_text(values: list[Scalar]) -> str:

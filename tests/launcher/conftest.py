@@ -122,7 +122,7 @@ class Lab:
         found = []
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
             try:
-                if needle in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and not _is_zombie(pid):
+                if needle in self.environment(pid).split(b"\0") and not _is_zombie(pid):
                     found.append(pid)
             except OSError:
                 continue
@@ -139,6 +139,13 @@ class Lab:
         """Give a process's command line, a zero byte after each word; nothing if it has ended meanwhile."""
         try:
             return Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return b""
+
+    def environment(self, pid: int) -> bytes:
+        """Give a process's environment, a zero byte after each variable; nothing if it has ended meanwhile."""
+        try:
+            return Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             return b""
 

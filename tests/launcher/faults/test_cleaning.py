@@ -20,12 +20,14 @@ GROUPS = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
 
 def node_groups(tags: set[str]) -> list[Path]:
     """Give the control groups of nodes with these tags; other tests have runs of their own meanwhile."""
-    return [path for top in GROUPS for tag in tags for path in top.rglob(f"regiment-{tag}")]
+    names = {f"regiment-{tag}" for tag in tags}
+    folders = (folder for top in GROUPS for folder in os.walk(top))  # It goes on where a group is gone by then.
+    return [Path(top, name) for top, inner, _ in folders for name in names.intersection(inner)]
 
 
 def tags_of(lab: Lab) -> set[str]:
     """Give the tags of the nodes whose processes live now."""
-    environs = (Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in lab.processes())
+    environs = (lab.environment(pid).split(b"\0") for pid in lab.processes())
     return {word[13:].decode() for words in environs for word in words if word.startswith(b"REGIMENT_TAG=")}
 
 

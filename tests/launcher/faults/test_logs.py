@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,7 +122,8 @@ def test_a_folder_that_is_deleted_under_a_run_changes_no_verdict(lab: Lab, what:
     lab.write("rank.sh", f"{lab.everybody(2)}\nuntil [ -e gone ]; do sleep 0.05; done; echo late; exit $((RANK * 3))")
     process = lab.start("run", "--name", "r", "--nodes", "2", "--", "sh", "rank.sh")
     lab.wait_until(lambda: (lab.folder / "came-0").exists() and (lab.folder / "came-1").exists())
-    subprocess.run(["rm", "-rf", str(lab.folder / ".regiment" / what)], check=True)
+    (lab.folder / ".regiment" / what).rename(lab.folder / "deleted")  # At once: the run makes files in it meanwhile.
+    shutil.rmtree(lab.folder / "deleted")
     lab.write("gone", "")
     _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 1, err

@@ -33,7 +33,7 @@ def test_the_key_is_in_no_command_line_no_environment_of_the_job_and_no_file_of_
     ranks = {row["pid"] for row in lab.status("r")}
     for pid in lab.processes():
         assert key not in lab.command_line(pid)
-        environ = environ_of(pid)
+        environ = lab.environment(pid)
         assert key not in environ
         assert pid not in ranks or b"REGIMENT_KEY_FILE" not in environ
     assert lab.run("cancel", "r").returncode == 0
@@ -41,13 +41,6 @@ def test_the_key_is_in_no_command_line_no_environment_of_the_job_and_no_file_of_
     assert all(key.decode() not in node.stdout + node.stderr for node in ends)
     for path in lab.run_folder("r").rglob("*"):
         assert path.is_dir() or path.is_symlink() or not {key, b"PRIVATE KEY"} & set(find(path, key, b"PRIVATE KEY"))
-
-
-def environ_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""  # Not all that belongs to a run lives as long as that: this one has ended since it was listed.
 
 
 def find(path: Path, *words: bytes) -> list[bytes]:
