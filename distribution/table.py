@@ -6,48 +6,54 @@ A decision about one of 32,768 processes must neither copy nor look at the other
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import compress, count
+from itertools import chain, compress, count
 from operator import is_not
 from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
+U = TypeVar("U")
 
-BLOCK = 128
-"""Items that are copied with one that changes; the square root of the largest runs' processes, roughly."""
+WIDTH = 32
+"""Items in a block, and blocks in a group; of the largest runs' processes there are about as many groups."""
+_GROUP = WIDTH * WIDTH
 
 Counts = dict[Any, int]
 
 
 class Table(Sequence[T], Generic[T]):
-    """Items in blocks, which a changed copy shares but for one; how many there are of each kind is always known."""
+    """Items in blocks in groups, which a changed copy shares but for one; how many there are of each kind is known."""
 
-    __slots__ = ("_blocks", "_kind", "_length", "counts")
+    __slots__ = ("_change", "_groups", "_kind", "_length", "counts")
 
     def __init__(self, items: Iterable[T], kind: Callable[[T], Any]) -> None:
         """`kind` says of an item as what it is counted; None as a result is a kind, too."""
         every = tuple(items)
-        self._blocks = tuple(every[start : start + BLOCK] for start in range(0, len(every), BLOCK))
+        self._groups = _cut(_cut(every))
         self._length = len(every)
         self._kind = kind
+        self._change: tuple[object, int] | None = None
+        """The groups of the table that this is a changed copy of, and where."""
         self.counts: Counts = {}
         """How many items there are of each kind that has any."""
         for item in every:
             self.counts[kind(item)] = self.counts.get(kind(item), 0) + 1
 
     @property
-    def blocks(self) -> tuple[tuple[T, ...], ...]:
-        """The items as they are kept."""
-        return self._blocks
+    def groups(self) -> tuple[tuple[tuple[T, ...], ...], ...]:
+        """The items as they are kept: in blocks, and these in groups."""
+        return self._groups
 
     def changed(self, index: int, item: T) -> Table[T]:
         """Give the table with another item at that place."""
-        number, place = divmod(index, BLOCK)
-        block = self._blocks[number]
-        old, new = self._kind(block[place]), self._kind(item)
+        number, block, place = index // _GROUP, index // WIDTH % WIDTH, index % WIDTH
+        group = self._groups[number]
+        if group[block][place] is item:
+            return self
+        old, new = self._kind(group[block][place]), self._kind(item)
         copy = Table.__new__(type(self))
         copy._kind, copy._length = self._kind, self._length
-        block = (*block[:place], item, *block[place + 1 :])
-        copy._blocks = (*self._blocks[:number], block, *self._blocks[number + 1 :])
+        copy._groups = _with(self._groups, number, _with(group, block, _with(group[block], place, item)))
+        copy._change = self._groups, index
         copy.counts = self.counts if old == new else _moved(self.counts, old, new)
         return copy
 
@@ -57,16 +63,20 @@ class Table(Sequence[T], Generic[T]):
 
     def differences(self, older: Table[T]) -> Iterator[int]:
         """Give the places at which the items are not the very same as in another table of that length."""
-        for number in _different(self._blocks, older._blocks):
-            start = number * BLOCK
-            yield from (start + place for place in _different(self._blocks[number], older._blocks[number]))
+        if self._change is not None and self._change[0] is older._groups:
+            yield self._change[1]  # As after most events.
+            return
+        for number in _different(self._groups, older._groups):
+            group, before = self._groups[number], older._groups[number]
+            for block in _different(group, before):
+                start = number * _GROUP + block * WIDTH
+                yield from (start + place for place in _different(group[block], before[block]))
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[T]:
-        for block in self._blocks:
-            yield from block
+        return chain.from_iterable(chain.from_iterable(self._groups))
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -79,12 +89,12 @@ class Table(Sequence[T], Generic[T]):
             return tuple(self)[index]
         if not -self._length <= index < self._length:
             raise IndexError(f"there is no item {index} among {self._length}")
-        number, place = divmod(index % self._length, BLOCK)
-        return self._blocks[number][place]
+        index %= self._length
+        return self._groups[index // _GROUP][index // WIDTH % WIDTH][index % WIDTH]
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Table):
-            return self._blocks == other._blocks
+            return self._groups == other._groups
         return tuple(self) == other if isinstance(other, tuple) else NotImplemented
 
     def __hash__(self) -> int:
@@ -92,6 +102,16 @@ class Table(Sequence[T], Generic[T]):
 
     def __repr__(self) -> str:
         return f"Table({tuple(self)!r})"
+
+
+def _cut(items: tuple[U, ...]) -> tuple[tuple[U, ...], ...]:
+    return tuple(items[start : start + WIDTH] for start in range(0, len(items), WIDTH))
+
+
+def _with(items: tuple[U, ...], index: int, item: U) -> tuple[U, ...]:
+    copy = list(items)
+    copy[index] = item
+    return tuple(copy)
 
 
 def _different(own: Sequence[object], others: Sequence[object]) -> Iterator[int]:

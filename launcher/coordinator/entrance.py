@@ -140,21 +140,23 @@ class _Knock:
         self._go_on()
 
     def _go_on(self) -> None:
-        loop = self._entrance.loop
         try:
             self._next()
         except ssl.SSLWantReadError:
-            loop.on_write(self._fd, None)
-            loop.on_read(self._fd, self._go_on)
+            self._wait_to_read()
         except ssl.SSLWantWriteError:
-            loop.on_read(self._fd, None)
-            loop.on_write(self._fd, self._go_on)
+            self._entrance.loop.on_read(self._fd, None)
+            self._entrance.loop.on_write(self._fd, self._go_on)
         except ssl.SSLError:
             self._drop("no TLS, or it was broken off")
         except OSError:
             self._drop("hung up before it had proven anything")
         except Unproven as why:
             self._drop(str(why))
+
+    def _wait_to_read(self) -> None:
+        self._entrance.loop.on_write(self._fd, None)
+        self._entrance.loop.on_read(self._fd, self._go_on)
 
     def _shake_hands(self) -> None:
         self._socket.do_handshake()
@@ -164,7 +166,7 @@ class _Knock:
     def _greet(self) -> None:
         self._socket.send(self._proof.hello)  # It is short, and the first: a fresh connection takes it whole.
         self._next = self._listen
-        self._listen()
+        self._wait_to_read()  # It cannot have answered yet.
 
     def _listen(self) -> None:
         while not self._line.endswith(b"\n"):

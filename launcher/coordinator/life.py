@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -23,10 +24,19 @@ from ..node.limits import raise_limits
 from .coordinator import Coordinator
 from .order import Order
 
+_OBJECTS = 100_000
+"""New objects between two looks for garbage; of ours hardly any is, and with thousands of nodes a look takes long."""
+
+
+def make_room() -> None:
+    """Have this process ready for thousands of nodes, each of which takes open files and many small objects."""
+    raise_limits()
+    gc.set_threshold(_OBJECTS)
+
 
 def see_through(first: FirstKeeper) -> None:
     """Take an order from standard input, a socket to whoever wants the run, and see it through."""
-    raise_limits()  # Each node takes open files.
+    make_room()
     owner = socket.socket(fileno=os.dup(0))
     order, lock, listener = _take_order(owner)
     folder = Workspace(Path(order.workspace)).run(order.run_id)

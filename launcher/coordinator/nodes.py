@@ -98,6 +98,8 @@ class Nodes:
         self._apart: dict[int, ApartNode] = {}
         """Those that do not see the run folder."""
         self._provisions: Provisions | None = None
+        self._has_doors = False
+        """Whether a node has said where it can be reached."""
         self._trials: Trials | None = None
         self._has_told_failures = False
         self._spreading: Spreading | None = None
@@ -105,7 +107,8 @@ class Nodes:
         self.has_new_places = False
         """Whether a node has come since that was last set to False whose folders are not where they were planned."""
         self._noted: set[str] = set()
-        self._pulse = Pulse(loop, lambda index: self.tell(index, messages.Ping()), self._silent)
+        ping = encode(messages.pack(messages.Ping()))
+        self._pulse = Pulse(loop, lambda index: self.tell_line(index, ping), self._silent)
         self.circumstances: dict[int, Circumstances] = {}
         """What nodes saw when a process ended otherwise than well, by rank."""
 
@@ -167,7 +170,7 @@ class Nodes:
 
     def prepare(self, index: int, message: messages.Prepare) -> None:
         """Let a node make its folders, once it has the snapshot and the inputs."""
-        if self._trials is None and any(hello.door is not None for hello in self._hellos.values()):
+        if self._trials is None and self._has_doors:
             from .trials import Trials  # Where all nodes are this machine, there is nothing to try.
 
             self._trials = Trials(self.tell)
@@ -354,6 +357,7 @@ class Nodes:
                     self._happened(events.NodeAnswered(index, question))
             case messages.AgentHello():
                 self._hellos[index] = message
+                self._has_doors = self._has_doors or message.door is not None
                 self._recorder.node(index, host=message.host, ip=message.address)
                 if message.root:
                     self._has_own_folder(index, message)

@@ -33,8 +33,8 @@ _LONG_PLAN = 1024
 """Processes of a plan that is not written at once."""
 _PROCESS = 25e-6
 """Seconds that it takes to write one of its processes, roughly."""
-_SHARE = 9
-"""How many times as long as a rewrite took it is to the next at least: a tenth of the time goes there at most."""
+_SHARE = 19
+"""How many times as long as a rewrite took it is to the next at least: a twentieth of the time goes there at most."""
 
 
 class Recorder:

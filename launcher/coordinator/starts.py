@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from binascii import b2a_base64
 
 from regiment.distribution.plan import NodePlan, Plan
 from regiment.distribution.planner import shared_environ, without
 
 from ..node import messages
 from ..node.channel import encode
+
+_LONG = 8192
+"""Bytes of JSON from which on what is the same for all is compressed: all nodes' are sent by one machine at once."""
 
 
 class Starts:
@@ -17,10 +21,19 @@ class Starts:
     def __init__(self, plan: Plan, terminal: messages.Terminal | None) -> None:
         self._terminal = terminal
         self._shared = shared_environ(plan)
-        self._tail = b',"environ":' + json.dumps(self._shared, separators=(",", ":")).encode() + b"}\n"
+        self._tail = _tail(json.dumps(self._shared, separators=(",", ":")).encode())
 
     def line(self, node: NodePlan) -> bytes:
         """Give the message to a node."""
         message = messages.pack(messages.Start(without(node, self._shared), self._terminal))
-        del message["environ"]
+        del message["environ"], message["packedEnviron"]
         return encode(message)[: -len(b"}\n")] + self._tail
+
+
+def _tail(environ: bytes) -> bytes:
+    """Give the end of all these messages."""
+    if len(environ) < _LONG:
+        return b',"environ":' + environ + b"}\n"
+    import zlib  # Most runs are small.
+
+    return b',"packedEnviron":"' + b2a_base64(zlib.compress(environ), newline=False) + b'"}\n'

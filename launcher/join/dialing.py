@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Protocol
 
 from regiment.jobs.dataclass import dataclass
@@ -114,6 +115,7 @@ def _attempt(place: Way, key: bytes, limit: float) -> Connection:
     return Connection(TlsStream(connection), str(connection.getsockname()[0]))
 
 
+@cache
 def _context() -> ssl.SSLContext:
     """Give a client's settings: who is at the other end the proof tells, and no authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -133,15 +135,17 @@ def _prove(connection: ssl.SSLSocket, key: bytes, rank: int, deadline: float) ->
 
 
 def _line(connection: ssl.SSLSocket, deadline: float) -> bytes:
-    """Read one line and not a byte more: what follows may be for others."""
+    """Read one line and not a byte more: what follows is for others, and comes in a TLS record of its own."""
     line = b""
-    while not line.endswith(b"\n"):
+    while b"\n" not in line:
         left = deadline - time.monotonic()
         if left <= 0 or len(line) > MAX_LINE:
             raise Unproven("it says too little, or too much")
         connection.settimeout(left)
-        byte = connection.recv(1)
-        if not byte:
+        part = connection.recv(MAX_LINE)  # Never of more than one record.
+        if not part:
             raise Unproven("it hung up; its key may be another one")
-        line += byte
+        line += part
+    if not line.endswith(b"\n"):
+        raise Unproven("it says more than the one line")
     return line

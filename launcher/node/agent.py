@@ -300,7 +300,7 @@ class Agent:
             os.chdir(order.working_folder)
             if self._marks is None:
                 self._marks = Marks(self.loop, marks_path(self._config), lambda mark: self._ranks.starts.marked(mark))
-            environ = {**message.environ, **message.plan.environ}
+            environ = {**message.shared_environ, **message.plan.environ}
             self._ranks.start(replace(message, plan=replace(message.plan, environ=environ)), Path(order.logs))
 
     def start_daemon(self, message: messages.StartDaemon) -> None:

@@ -53,10 +53,8 @@ class LineChannel:
         self._socket = connection
         self._on_line = on_line
         self._on_close = on_close
-        self._incoming = bytearray()
+        self._incoming = b""
         self._outgoing = bytearray()
-        self._is_waiting = False
-        """Whether the socket takes no more at present."""
         self.closed = False
         loop.on_read(connection.fileno(), self._read)
 
@@ -74,8 +72,10 @@ class LineChannel:
             assert not self._outgoing and isinstance(self._socket, socket.socket)
             sent = socket.send_fds(self._socket, [data], list(fds))
             data = data[sent:]
-        self._outgoing += data
-        self._write()
+        sent = 0 if self._outgoing else self._send(data)
+        if sent < len(data):
+            self._outgoing += data[sent:]
+            self._write()
 
     def close(self) -> None:
         """End the connection without calling back."""
@@ -105,13 +105,9 @@ class LineChannel:
         if not data:
             self._end()
             return
-        self._incoming += data
-        self._deliver()
-
-    def _deliver(self) -> None:
-        *lines, rest = bytes(self._incoming).split(b"\n")
-        self._incoming = bytearray(rest)
-        if len(rest) > MAX_MESSAGE:
+        lines = (self._incoming + data).split(b"\n")
+        self._incoming = lines.pop()
+        if len(self._incoming) > MAX_MESSAGE:
             self._end()
             return
         for line in lines:
@@ -120,20 +116,22 @@ class LineChannel:
             self._on_line(line)
 
     def _write(self) -> None:
+        while self._outgoing:
+            sent = self._send(self._outgoing)
+            if not sent:
+                self._loop.on_write(self._socket.fileno(), self._write)
+                return
+            del self._outgoing[:sent]
+        self._loop.on_write(self._socket.fileno(), None)
+
+    def _send(self, data: bytes | bytearray) -> int:
+        """Send what the socket takes now; gives how much need not be kept."""
         try:
-            while self._outgoing:
-                sent = self._socket.send(self._outgoing)
-                del self._outgoing[:sent]
+            return self._socket.send(data)
         except (BlockingIOError, InterruptedError):
-            self._is_waiting = True
-            self._loop.on_write(self._socket.fileno(), self._write)
-            return
+            return 0
         except OSError:
-            # The reader sees the end of the connection as well, and calls back from the loop.
-            self._outgoing.clear()
-        if self._is_waiting:
-            self._is_waiting = False
-            self._loop.on_write(self._socket.fileno(), None)
+            return len(data)  # The reader sees the end of the connection as well, and calls back from the loop.
 
     def _end(self) -> None:
         if not self.closed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -75,8 +77,20 @@ class Start:
     plan: NodePlan
     terminal: Terminal | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
-    """What the processes of all nodes get besides; with many nodes it is long, and encoded once for all."""
+    """What the processes of all nodes get besides, encoded once for all."""
+    packed_environ: str = ""
+    """The same where that is long, as it is with many nodes: its JSON, compressed by zlib and in base64."""
     type: Literal["start"] = "start"
+
+    @property
+    def shared_environ(self) -> Mapping[str, str]:
+        """Give what the processes of all nodes get besides."""
+        if not self.packed_environ:
+            return self.environ
+        import zlib  # Most runs are small.
+
+        environ: dict[str, str] = json.loads(zlib.decompress(a2b_base64(self.packed_environ)))
+        return environ
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ does: over TLS, with the proof of the run's key, which is the first line to read
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -183,6 +184,7 @@ def _join(loop: Loop, ranks: range, port: int) -> None:
 def main() -> None:
     """Be all of these agents until the last is let go."""
     raise_limits()
+    gc.disable()  # A real agent has so few objects that it looks for garbage once or twice.
     loop = Loop()
     if len(sys.argv) > 1:
         first, step, nodes, port = map(int, sys.argv[1:])

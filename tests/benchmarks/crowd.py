@@ -34,13 +34,13 @@ from regiment.launcher.backends.machine import machine_shares
 from regiment.launcher.bundle import packed_agent
 from regiment.launcher.coordinator.coordinator import Coordinator
 from regiment.launcher.coordinator.entrance import Arrival, Entrance
+from regiment.launcher.coordinator.life import make_room
 from regiment.launcher.coordinator.network import Network
 from regiment.launcher.coordinator.order import Order
 from regiment.launcher.join.certificate import make_certificate
 from regiment.launcher.node import joining
 from regiment.launcher.node.channel import Channel, LineChannel, decode, encode
 from regiment.launcher.node.config import NodeConfig
-from regiment.launcher.node.limits import raise_limits
 from regiment.launcher.node.loop import Loop
 
 _AGENTS = Path(__file__).with_name("agents.py")
@@ -312,7 +312,7 @@ def _floor(carrier: str, nodes: int, ranks: int, processes: int, root: Path) -> 
 
 def main() -> None:
     """See the run through."""
-    raise_limits()
+    make_room()
     carrier, root = sys.argv[1], Path(sys.argv[5])
     nodes, ranks, processes = map(int, sys.argv[2:5])
     if carrier in ("floor", "secured_floor"):

@@ -16,6 +16,7 @@ from regiment.jobs.placement import Node, Placement
 from regiment.jobs.spec import ArgvCommand, JobSpec, Options, PyTorch, StartMethod
 from regiment.launcher.coordinator.files import check_files
 from regiment.launcher.coordinator.starts import Starts
+from regiment.launcher.node import messages
 
 CROWD = Path(__file__).parents[2] / "benchmarks" / "crowd.py"
 SPEC = JobSpec(
@@ -38,14 +39,22 @@ def own_bytes(plan: Plan) -> list[int]:
     """What each agent is told, less what is the same for all."""
     starts = Starts(plan, None)
     lines = [starts.line(node) for node in plan.nodes]
-    shared = json.loads(lines[0])["environ"]
-    assert all(json.loads(line)["environ"] == shared for line in lines)
-    return [len(line) - len(json.dumps(shared, separators=(",", ":"))) for line in lines]
+    told = [messages.unpack(messages.Start, json.loads(line)) for line in lines]
+    for start, node in zip(told, plan.nodes, strict=True):
+        assert {**start.shared_environ, **start.plan.environ} == node.environ
+    return [line.rindex(b'nviron":') for line in lines]
 
 
 def test_what_is_a_nodes_own_in_its_message_does_not_grow_with_the_other_nodes() -> None:
     few, many = own_bytes(plan_of(16)), own_bytes(plan_of(512))
     assert max(many) - max(few) < 100, "ranks have more digits, and that is all"
+
+
+def test_the_long_list_of_hosts_takes_a_quarter_of_its_bytes_on_its_way_to_each_node() -> None:
+    few, many = plan_of(16), plan_of(2048)
+    lists = [many.nodes[0].environ[name] for name in ("AZ_BATCH_HOST_LIST", "AZ_BATCH_NODE_LIST")]
+    short, long = (len(Starts(plan, None).line(plan.nodes[0])) for plan in (few, many))
+    assert long - short < sum(map(len, lists)) / 4
 
 
 def test_the_long_list_of_hosts_is_in_the_written_plan_a_few_times_and_not_once_a_node() -> None:
