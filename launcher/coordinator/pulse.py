@@ -8,9 +8,9 @@ from collections.abc import Callable
 from ..node.loop import Loop
 
 INTERVAL = 2.0
-"""Seconds between two looks at who has said nothing for half of that time, and is asked."""
+"""Seconds between two looks at who has said nothing since the last, and is asked."""
 SILENCE = 6.5
-"""Seconds after its last word at which an agent that was asked since is lost: it is found so 9 s after that word."""
+"""Seconds after its last word at which an agent that was asked since is lost: it is found so 8 s after that word."""
 
 
 class Pulse:
@@ -56,8 +56,7 @@ class Pulse:
         for index in [i for i, asked in self._asked.items() if self._loop.polled_at - asked > self._answer]:
             self.forget(index)
             self._on_silent(index)
-        lately = now - self._interval / 2
-        for index in [i for i, heard in self._heard.items() if heard < lately and i not in self._asked]:
+        for index in self._heard.keys() - self._asked.keys():
             self._asked[index] = now
             self._ask(index)
         self._loop.call_later(self._interval, self._beat)
