@@ -319,9 +319,18 @@ def main() -> None:
         took = _floor(carrier, nodes, ranks, processes, root)
     else:
         took = _see_through(carrier, nodes, ranks, processes, root)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    processor = {"processor": usage.ru_utime + usage.ru_stime, "peakMegabytes": usage.ru_maxrss / 1024}
-    print(json.dumps({**took, **processor}))
+    _wait_for_agents()
+    own, agents = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    processor, theirs = (usage.ru_utime + usage.ru_stime for usage in (own, agents))
+    print(json.dumps({**took, "processor": processor, "theirs": theirs, "peakMegabytes": own.ru_maxrss / 1024}))
+
+
+def _wait_for_agents() -> None:
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        pass  # All have ended.
 
 
 if __name__ == "__main__":

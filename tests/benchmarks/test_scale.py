@@ -30,6 +30,7 @@ ROWS = {
     "exited": ("all ranks have ended", "s", 2),
     "ended": ("the run has ended", "s", 2),
     "processor": ("processor time of the coordinator", "s", 2),
+    "theirs": ("processor time of the agents", "s", 2),
     "peakMegabytes": ("memory of the coordinator at most", "MB", 0),
 }
 
