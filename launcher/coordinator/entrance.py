@@ -29,6 +29,7 @@ _REPORT_INTERVAL = 30.0
 """Seconds between two reports of what was dropped; the first of a kind is reported at once."""
 _BUSY_PAUSE = 0.2
 """Seconds without new connections where there are no descriptors for them."""
+_HUNG_UP = "hung up before it had proven anything"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,11 @@ class Entrance:
         self._unproven[peer] += 1
         if self._unproven.total() >= MOST_UNPROVEN:
             self._loop.on_read(self._listener.fileno(), None)
-        _Knock(self, connection, peer)
+        try:
+            _Knock(self, connection, peer)
+        except OSError:  # It was reset before it was taken, and so cannot even be wrapped.
+            connection.close()
+            self.dropped(peer, _HUNG_UP)
 
     def proof(self) -> CoordinatorProof:
         """Give the proof for one connection."""
@@ -150,7 +155,7 @@ class _Knock:
         except ssl.SSLError:
             self._drop("no TLS, or it was broken off")
         except OSError:
-            self._drop("hung up before it had proven anything")
+            self._drop(_HUNG_UP)
         except Unproven as why:
             self._drop(str(why))
 
@@ -166,13 +171,13 @@ class _Knock:
     def _greet(self) -> None:
         self._socket.send(self._proof.hello)  # It is short, and the first: a fresh connection takes it whole.
         self._next = self._listen
-        self._wait_to_read()  # It cannot have answered yet.
+        self._wait_to_read()  # What may have come already is in the kernel yet: TLS reads no record ahead.
 
     def _listen(self) -> None:
         while not self._line.endswith(b"\n"):
             part = self._socket.recv(MAX_LINE + 1 - len(self._line))
             if not part:
-                raise Unproven("hung up before it had proven anything")
+                raise Unproven(_HUNG_UP)
             self._line += part
             if len(self._line) > MAX_LINE or b"\n" in self._line[:-1]:
                 raise Unproven("more than the one line that it may send")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ..node.loop import Loop
 
 INTERVAL = 2.0
-"""Seconds between two looks at who has said nothing since the last, and is asked."""
+"""Seconds between two questions to every agent that owes no answer."""
 SILENCE = 6.5
 """Seconds after its last word at which an agent that was asked since is lost: it is found so 8 s after that word."""
 

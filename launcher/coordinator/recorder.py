@@ -34,7 +34,8 @@ _LONG_PLAN = 1024
 _PROCESS = 25e-6
 """Seconds that it takes to write one of its processes, roughly."""
 _SHARE = 19
-"""How many times as long as a rewrite took it is to the next at least: a twentieth of the time goes there at most."""
+"""How many times as long as a rewrite took it is to the next at least: a twentieth of the time goes there at most.
+Of a long plan the first is put off so."""
 
 
 class Recorder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from binascii import b2a_base64
 
 from regiment.distribution.plan import NodePlan, Plan
 from regiment.distribution.planner import shared_environ, without
@@ -12,7 +11,7 @@ from ..node import messages
 from ..node.channel import encode
 
 _LONG = 8192
-"""Bytes of JSON from which on what is the same for all is compressed: all nodes' are sent by one machine at once."""
+"""Bytes of JSON from which on what is the same for all is compressed: one machine sends it to all nodes at once."""
 
 
 class Starts:
@@ -35,5 +34,6 @@ def _tail(environ: bytes) -> bytes:
     if len(environ) < _LONG:
         return b',"environ":' + environ + b"}\n"
     import zlib  # Most runs are small.
+    from binascii import b2a_base64
 
     return b',"packedEnviron":"' + b2a_base64(zlib.compress(environ), newline=False) + b'"}\n'

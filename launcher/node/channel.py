@@ -84,6 +84,7 @@ class LineChannel:
             self._loop.on_read(self._socket.fileno(), None)
             self._loop.on_write(self._socket.fileno(), None)
             self._socket.close()
+            self._outgoing, self._incoming = bytearray(), b""  # Channels are cycles, and may stay for long.
 
     def flush(self) -> None:
         """Wait until what was sent is out; only for the last words before an end."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -88,6 +87,7 @@ class Start:
         if not self.packed_environ:
             return self.environ
         import zlib  # Most runs are small.
+        from binascii import a2b_base64
 
         environ: dict[str, str] = json.loads(zlib.decompress(a2b_base64(self.packed_environ)))
         return environ

@@ -33,7 +33,7 @@ _LIBRARY = {
     "sitecustomize socket stat struct threading time token types typing urllib warnings "
     "weakref zipimport zlib",
     "coordinator": "__future__ abc array bisect codecs collections contextlib copyreg ctypes datetime encodings "
-    "enum errno fcntl fnmatch functools genericpath heapq importlib io ipaddress itertools "
+    "enum errno fcntl fnmatch functools gc genericpath heapq importlib io ipaddress itertools "
     "json keyword marshal math ntpath operator os pathlib posix posixpath pwd re reprlib resource "
     "runpy select selectors shlex signal socket stat struct threading time types typing "
     "urllib warnings weakref zipimport",

@@ -42,7 +42,7 @@ def own_bytes(plan: Plan) -> list[int]:
     told = [messages.unpack(messages.Start, json.loads(line)) for line in lines]
     for start, node in zip(told, plan.nodes, strict=True):
         assert {**start.shared_environ, **start.plan.environ} == node.environ
-    return [line.rindex(b'nviron":') for line in lines]
+    return [line.rindex(b'nviron":') for line in lines]  # Of `environ` or, where it is long, of `packedEnviron`.
 
 
 def test_what_is_a_nodes_own_in_its_message_does_not_grow_with_the_other_nodes() -> None:

@@ -6,6 +6,7 @@ import random
 import secrets
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 
 from regiment.launcher.node.proof import MAX_LINE, AgentProof
@@ -21,14 +22,19 @@ def plain(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=30)
 
 
-def secure(port: int) -> ssl.SSLSocket:
-    """Connect and shake hands."""
+def client_context() -> ssl.SSLContext:
+    """Give the settings of a client that believes any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def secure(port: int) -> ssl.SSLSocket:
+    """Connect and shake hands."""
     connection = plain(port)
     try:
-        return context.wrap_socket(connection)
+        return client_context().wrap_socket(connection)
     except BaseException:
         connection.close()
         raise
@@ -78,6 +84,17 @@ def hangs_up(port: int) -> None:
     plain(port).close()
 
 
+def resets(port: int, words: bytes = b"") -> None:
+    """Send what may still lie unread when the connection is reset: the other side finds both at once, or neither."""
+    with plain(port) as connection:
+        say(connection, words)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def speaks_and_resets(port: int) -> None:
+    resets(port, b"\x16\x03\x01")
+
+
 def talks_rubbish(port: int) -> None:
     with plain(port) as connection:
         say(connection, random.Random(port).randbytes(600))
@@ -95,6 +112,24 @@ def talks_rubbish_within(port: int) -> None:
         hello_of(connection)
         say(connection, secrets.token_bytes(100) + b"\n")
         assert is_dropped(connection)
+
+
+def answers_before_it_was_asked(port: int) -> None:
+    """The end of its handshake and its line come at once."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_context().wrap_bio(incoming, outgoing)
+    with plain(port) as connection:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                connection.sendall(outgoing.read())
+                incoming.write(connection.recv(1 << 16))
+        tls.write(b"{}\n")
+        say(connection, outgoing.read())
+        while answer_on(connection):
+            pass  # The coordinator's own first line, before it has read ours.
 
 
 def never_ends_its_line(port: int) -> None:
@@ -118,10 +153,13 @@ def sends_back_what_it_got(port: int) -> None:
 
 
 STRANGERS: tuple[tuple[Stranger, int], ...] = (
-    (hangs_up, 300),
-    (talks_rubbish, 300),
-    (speaks_http, 200),
-    (talks_rubbish_within, 50),
+    (hangs_up, 100),
+    (resets, 200),
+    (speaks_and_resets, 200),
+    (talks_rubbish, 200),
+    (speaks_http, 100),
+    (answers_before_it_was_asked, 20),
+    (talks_rubbish_within, 30),
     (never_ends_its_line, 50),
     (has_another_key, 50),
     (sends_back_what_it_got, 50),
