@@ -109,7 +109,7 @@ class Lab:
 
     def events(self, run_id: str, kind: str) -> list[dict[str, Any]]:
         """Give a run's events of one kind."""
-        lines = (self.run_folder(run_id) / "events.jsonl").read_text("utf-8").splitlines()
+        *lines, _ = (self.run_folder(run_id) / "events.jsonl").read_text("utf-8").split("\n")  # The last may be half.
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 
     def log(self, run_id: str, name: str) -> str:

@@ -117,5 +117,6 @@ def test_rejoin_is_for_elastic_runs_that_have_lost_a_node(lab: Lab) -> None:
     assert refused.returncode == 2 and "is not elastic" in refused.stderr
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=GUARD)
+    lab.wait_until(lambda: lab.events("r", "run_ended"))
     ended = lab.run("rejoin", "r")
     assert ended.returncode == 2 and "has ended" in ended.stderr

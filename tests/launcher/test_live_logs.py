@@ -44,6 +44,10 @@ def start(lab: Lab, nodes: int = 2, *flags: str) -> Path:
     return end
 
 
+def has_content(path: Path) -> bool:
+    return path.exists() and path.read_text("utf-8") != ""
+
+
 def below(folder: Path) -> dict[str, str]:
     found = {p.relative_to(folder).as_posix(): p.read_text("utf-8") for p in sorted(folder.rglob("*")) if p.is_file()}
     return {name: text for name, text in found.items() if not name.startswith(("azureml/", "tick-"))}
@@ -78,7 +82,7 @@ def test_a_file_is_in_the_run_folder_within_two_seconds(lab: Lab) -> None:
 def test_what_was_brought_stays_when_agent_and_keeper_are_killed(lab: Lab) -> None:
     start(lab)
     logs = lab.run_folder("r") / "logs"
-    lab.wait_until(lambda: (logs / "node-1" / "events").exists() and (logs / "events").exists())
+    lab.wait_until(lambda: all(map(has_content, (logs / "events", logs / "node-1/events", logs / "node-1/own-1"))))
     lab.kill_node("r", 1)
     assert lab.run("wait", "r").returncode != 0
     found = below(logs)
@@ -90,7 +94,7 @@ def test_what_was_brought_stays_when_agent_and_keeper_are_killed(lab: Lab) -> No
 def test_what_was_brought_stays_when_the_coordinator_is_killed(lab: Lab) -> None:
     start(lab)
     logs = lab.run_folder("r") / "logs"
-    lab.wait_until(lambda: (logs / "node-1" / "events").exists() and (logs / "events").exists())
+    lab.wait_until(lambda: all(map(has_content, (logs / "events", logs / "node-1/events", logs / "node-1/own-1"))))
     os.kill(lab.show("r")["coordinator"]["pid"], signal.SIGKILL)
     lab.wait_until(lambda: not lab.processes())
     everything = below(lab.run_folder("r"))

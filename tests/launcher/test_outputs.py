@@ -94,7 +94,7 @@ def test_outputs_survive_a_killed_coordinator(lab: Lab) -> None:
     process = lab.start("run", "job.yml", "--name", "r")
     lab.wait_until_running("r", 1)
     data = lab.folder / ".regiment/scratch/r/node-0-data/outputs/o/x"
-    lab.wait_until(data.exists)
+    lab.wait_until(lambda: data.exists() and data.read_text() == "saved\n")
     os.kill(lab.show("r")["coordinator"]["pid"], 9)
     assert process.wait(GUARD) == 3
     lab.wait_until(lambda: not lab.processes())
@@ -108,7 +108,8 @@ def test_outputs_of_a_lost_node_stay_where_they_are_and_that_is_told(lab: Lab) -
     write_job(lab, "echo $RANK > ${{outputs.o}}/x; sleep 3600", {"o": None}, nodes=2, inputs=inputs)
     process = lab.start("run", "job.yml", "--name", "r")
     scratch = lab.folder / ".regiment/scratch/r"
-    lab.wait_until(lambda: all((scratch / f"node-{n}-data/outputs/o/x").exists() for n in (0, 1)))
+    written = [scratch / f"node-{n}-data/outputs/o/x" for n in (0, 1)]
+    lab.wait_until(lambda: all(path.exists() and path.read_text() for path in written))
     os.kill(lab.show("r")["nodes"][1]["agentPid"], 9)
     assert process.wait(GUARD) == 3
     assert files(lab, "r") == {"o/x": "0\n"}

@@ -188,7 +188,7 @@ class Site:
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Give the run's events of one kind."""
         path = self.run_folder / "events.jsonl"
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        *lines, _ = path.read_text("utf-8").split("\n") if path.exists() else [""]  # The last may be half.
         return [event for event in map(json.loads, lines) if event["event"] == kind]
 
     def start_nodes(self, count: int, *arguments: str, **more: Any) -> list[Container]:

@@ -206,7 +206,10 @@ class Cluster:
         """Give a node's daemon, by its number here."""
         inner = int((self.folder / f"slurmd-{name}.pid").read_text())
         for pid in self.nodes[name].processes():
-            status = Path(f"/proc/{pid}/status").read_text()
+            try:
+                status = Path(f"/proc/{pid}/status").read_text()
+            except OSError:
+                continue  # One of a job's own, which has ended since it was listed.
             if f"\t{inner}\n" in next(line + "\n" for line in status.splitlines() if line.startswith("NSpid:")):
                 return pid
         raise AssertionError(f"{name} has no slurmd")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -64,6 +65,8 @@ def test_such_a_run_ends_with_the_command_that_started_it_and_the_allocation_sta
     assert (lab.folder / "first").read_text() == "4\n"
     os.kill(int((lab.folder / "second").read_text()), signal.SIGKILL)
     process.communicate(timeout=GUARD)
+    # salloc waits for no step: what ends the run on its nodes may do so a little later.
+    lab.wait_until(lambda: json.loads((lab.run_folder("s") / "run.json").read_text())["status"] == "Canceled")
     assert lab.show("s")["status"] == "Canceled"
 
 

@@ -156,8 +156,8 @@ def test_a_run_that_is_cancelled_while_an_attempt_is_being_stopped_has_no_other(
     lab.write(
         "program.py",
         "import os, signal, sys, time\n"
-        "open('came-' + os.environ['RANK'], 'w').close()\n"
         "signal.signal(signal.SIGTERM, lambda *a: (open('told', 'w').close(), time.sleep(3600)))\n"
+        "open('came-' + os.environ['RANK'], 'w').close()\n"
         "while not all(os.path.exists(f'came-{n}') for n in '01'): time.sleep(0.01)\n"
         "sys.exit(7) if os.environ['RANK'] == '1' else time.sleep(3600)\n",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, field
+import weakref
 from pathlib import Path
 
 from regiment.launcher.node.runkey import make_key
@@ -13,21 +13,25 @@ from regiment.launcher.node.runkey import make_key
 from ..conftest import GUARD, Lab
 
 
-def free_port() -> int:
-    """Give a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+class HeldPort:
+    """A port that nobody is given by chance while this lives; who means it can listen there."""
+
+    def __init__(self) -> None:
+        holder = socket.socket()
+        weakref.finalize(self, holder.close)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        self.number: int = holder.getsockname()[1]
 
 
-@dataclass
 class Joined:
     """The nodes of one run."""
 
-    lab: Lab
-    count: int
-    port: int = field(default_factory=free_port)
+    def __init__(self, lab: Lab, count: int, port: int | None = None) -> None:
+        self.lab = lab
+        self.count = count
+        self._held = HeldPort()
+        self.port = self._held.number if port is None else port
 
     @property
     def key(self) -> Path:

@@ -21,7 +21,7 @@ from regiment.launcher.node.proof import CoordinatorProof
 from regiment.launcher.node.tls import fingerprint
 
 from ..conftest import Lab
-from .nodes import Joined, ended, free_port
+from .nodes import HeldPort, Joined, ended
 from .strangers import hello_of, plain, secure
 from .test_losses import all_started
 
@@ -66,25 +66,27 @@ def test_nobody_listens_when_the_run_has_ended(lab: Lab) -> None:
         plain(nodes.port)
 
 
-def place(host: str) -> Place:
-    return Place(2, 0, host, free_port(), "", "")
+def place(host: str, port: HeldPort) -> Place:
+    return Place(2, 0, host, port.number, "", "")
 
 
 def test_node_0_listens_on_the_interface_that_faces_its_peers_alone() -> None:
-    listener, address = listen(place("127.0.0.1"))
+    port = HeldPort()
+    listener, address = listen(place("127.0.0.1", port))
     with listener:
         assert (listener.getsockname()[0], address) == ("127.0.0.1", "127.0.0.1")
-    listener, address = listen(place("192.0.2.1"))  # Not this machine's, as behind a router that knows better.
+    listener, address = listen(place("192.0.2.1", port))  # Not this machine's, as behind a router that knows better.
     with listener:
         assert listener.getsockname()[0] in ("::", "0.0.0.0") and address == "192.0.2.1"
 
 
 def test_node_0_says_why_it_cannot_listen() -> None:
-    where = place("127.0.0.1")
+    port = HeldPort()
+    where = place("127.0.0.1", port)
     with socket.create_server(("127.0.0.1", where.port)), pytest.raises(UserError, match="maybe a second node 0"):
         listen(where)
     with pytest.raises(UserError, match=r"no-such-host\.invalid, is not known"):
-        listen(place("no-such-host.invalid"))
+        listen(place("no-such-host.invalid", port))
 
 
 # --- impostors --------------------------------------------------------------------------------------

@@ -65,11 +65,18 @@ class Ends:
         thread.join(GUARD)
 
     def wait_for(self, name: str) -> None:
-        """Wait until a file or folder has come as it is."""
+        """Wait until a file or folder has come as it is; looked at by the loop, so that nothing changes meanwhile."""
         ends_at = time.monotonic() + GUARD
-        while contents(self.run / name) != contents(self.node / name):
+
+        def look() -> None:
+            if contents(self.run / name) == contents(self.node / name):
+                self.loop.stop()
+                return
             assert time.monotonic() < ends_at
-            time.sleep(0.01)
+            self.loop.call_later(0.01, look)
+
+        look()
+        self.loop.run()
 
     def finish(self) -> list[str]:
         """Carry everything."""
@@ -137,7 +144,7 @@ def test_no_byte_is_lost_or_doubled_when_connections_break(ends: Ends, loses_eve
 
 def test_what_the_job_changes_where_it_was_sent_already_is_sent_again(ends: Ends) -> None:
     fill(ends.node)
-    ends.work_while(lambda: ends.wait_for("logs/tensorboard"))
+    ends.wait_for("logs/tensorboard")
     with (ends.node / "logs/tensorboard").open("r+b") as file:
         file.write(b"changed")
     assert ends.finish() == []
@@ -150,13 +157,13 @@ def test_files_that_are_replaced_cut_or_removed_are_so_in_the_run_folder(ends: E
     (logs / "deep").mkdir(parents=True)
     for name in ("replaced", "cut", "deep/removed"):
         (logs / name).write_text("a long first text")
-    ends.work_while(lambda: ends.wait_for("logs"))
+    ends.wait_for("logs")
     assert len(contents(ends.run)) == 3
     (logs / "new").write_text("another, and longer than the first")
     (logs / "new").rename(logs / "replaced")
     (logs / "cut").write_text("short")
     (logs / "deep/removed").unlink()
-    ends.work_while(lambda: ends.wait_for("logs"))
+    ends.wait_for("logs")
     assert not (ends.run / "logs/deep").exists()
     ends.close()
 
