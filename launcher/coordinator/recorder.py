@@ -35,7 +35,7 @@ _PROCESS = 25e-6
 """Seconds that it takes to write one of its processes, roughly."""
 _SHARE = 19
 """How many times as long as a rewrite took it is to the next at least: a twentieth of the time goes there at most.
-Of a long plan the first is put off so."""
+The first time that a long plan is written is put off by as much."""
 
 
 class Recorder:
